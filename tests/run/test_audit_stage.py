@@ -18,14 +18,15 @@ from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.errors import SpecError
 from forgetmi.core.files import write_json
 from forgetmi.core.partition import Partition
+from forgetmi.evaluation.attacks.ignorance import Ignorance
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.recipe import Recipe
-from forgetmi.run.audit_stage import declare, notice
+from forgetmi.run.audit_stage import declare, notice, read_draw
 from forgetmi.run.costs import stage_names, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pipeline import run
 from forgetmi.run.shadow_plan import forget_sets, inside, plan_for
-from forgetmi.run.shadows import read_pools
+from forgetmi.run.shadows import read_pools, read_verifiers
 from forgetmi.run.spec import RunSpec
 from tests.evidence.copied_runs import states
 from tests.runs import SMALL
@@ -226,6 +227,78 @@ def test_shadow_forget_sets_are_disjoint_and_of_the_asked(runs: list[Path]) -> N
         plan_for(partition, models=4, unlearnings=40, seed=0)
     with pytest.raises(SpecError, match="too few"):
         plan_for(partition, models=1, unlearnings=0, seed=0)
+
+
+def test_verifiers_share_no_patient_and_know_no_forgotten_one(runs: list[Path]) -> None:
+    partition = partition_of(runs)
+    plan = plan_for(partition, models=3, unlearnings=0, seed=1, retained_share=0.2)
+    masks = inside(plan, partition)
+    retained = np.unique(partition.patient[partition.retain])
+    assert (masks.sum(1) == round(0.2 * len(retained))).all()
+    assert masks.sum(0).max() == 1
+    assert not np.delete(masks, retained, axis=1).any()
+    other = plan_for(partition, models=3, unlearnings=0, seed=2, retained_share=0.2)
+    assert (masks != inside(other, partition)).any()
+    for models, share, unlearnings in ((6, 0.2, 0), (1, 0.01, 0), (3, 0.2, 1)):
+        with pytest.raises(SpecError, match=r"cannot be drawn|nobody to unlearn"):
+            plan_for(
+                partition, models=models, unlearnings=unlearnings, seed=0, retained_share=share
+            )
+
+
+def test_verifiers_and_shadow_models_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    cohort = SPEC.cohort.load()
+    first, other = (make_partition(cohort, forget=12.0, seed=3, draw=draw) for draw in (0, 1))
+
+    def finished(share: float) -> None:
+        plan = plan_for(first, models=2, unlearnings=0, seed=0, retained_share=share)
+        write_json(tmp_path / "plan.json", dataclasses.asdict(plan))
+
+    (tmp_path / "signals").mkdir()
+    for number in range(2):
+        (tmp_path / "signals" / f"shadow-00{number}.npz").touch()
+    finished(0.0)
+    with pytest.raises(SpecError, match="not ignorant"):
+        read_verifiers(tmp_path, cohort=cohort, partition=first)
+    finished(0.2)
+    with pytest.raises(SpecError, match="these are ignorance verifiers"):
+        read_pools(tmp_path, cohort=cohort, partition=first)
+
+    # Of another forget set some may have been taught to a verifier
+    with pytest.raises(SpecError, match="other sets"):
+        read_verifiers(tmp_path, cohort=cohort, partition=other)
+
+
+@pytest.mark.slow
+def test_verifiers_are_made_and_judge(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool, out = tmp_path / "pool", tmp_path / "audit"
+    words = [
+        "shadows",
+        str(runs[0]),
+        "--out",
+        str(pool),
+        "--models",
+        "2",
+        "--retained-share",
+        "0.3",
+    ]
+    assert main([*words, "--estimate"]) == 0
+    assert "2 ignorance verifiers: about" in capsys.readouterr().out
+    assert main(words) == 0
+    verifiers = read_verifiers(pool, cohort=SPEC.cohort.load(), partition=partition_of(runs))
+    assert len({one.model for one in verifiers}) == 2
+    assert "--verifiers" in capsys.readouterr().out
+
+    # The same run with them: the attack was not declared there, so that it is made here
+    draw = read_draw(RunDirectory(runs[0]), SPEC.cohort.load(), partition_of(runs), seed=SPEC.seed)
+    knowledge = dataclasses.replace(draw, verifiers=verifiers).knowledge(draw.partition, seed=0)
+    output = Ignorance().apply(dataclasses.replace(knowledge, task=SPEC.cohort.load().task))
+    assert output.counts["verifiers"] == 2
+    assert 0 <= output.details["agreement_forget"] <= 1
+    assert main(["audit", str(runs[0]), "--verifiers", str(pool), "--out", str(out)]) == 0
+    assert found(out).outcome == found(runs[0]).outcome
 
 
 def test_a_pool_of_other_sets_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class AuditedRun:
         duplicates: Near-duplicates of what was forgotten.
         relearning: Model to its relearning.
         shadows, unlearned_shadows: Models trained for the audit alone.
+        verifiers: Models that were trained on few retained patients for the audit alone.
         canaries: Int[c] by patient code; see `forgetmi.evaluation.attacks.adversary.AdversaryKnowledge`.
     """
 
@@ -34,6 +35,7 @@ class AuditedRun:
     # Models and patients that exist for the audit alone
     shadows: Pool | None = None
     unlearned_shadows: Pool | None = None
+    verifiers: tuple[Signals, ...] = ()
     canaries: Ints | None = None
 
     def knowledge(
@@ -49,5 +51,6 @@ class AuditedRun:
             shadows=self.shadows,
             unlearned_shadows=self.unlearned_shadows,
             relearning=self.relearning,
+            verifiers=self.verifiers,
             canaries=self.canaries,
         )

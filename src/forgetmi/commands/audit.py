@@ -23,12 +23,14 @@ class AuditOptions:
         out: Folder for audit.json and the pages; empty = report-2 in the only run, or the next number that is free: a
             record names the run's own audit and pages, which stay. Needed for several runs or with shadow models.
         shadows: Directory that ``forgetmi shadows`` wrote.
+        verifiers: Directory that ``forgetmi shadows --retained-share`` wrote.
         json: Print one JSON object on stdout, everything else on stderr; see docs/requests.md.
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     out: Path | None = None
     shadows: Path | None = None
+    verifiers: Path | None = None
     json: bool = False
 
 
@@ -45,7 +47,7 @@ def audit(argv: Sequence[str]) -> None:
         raise SpecError(
             Fault("no run is given", where="command line", do="Give the --out of one or more runs.")
         )
-    if options.out is None and (len(options.runs) > 1 or options.shadows is not None):
+    if options.out is None and (len(options.runs) > 1 or options.shadows or options.verifiers):
         raise SpecError(
             Fault(
                 "--out is needed for several runs or with shadow models",
@@ -60,4 +62,8 @@ def audit(argv: Sequence[str]) -> None:
     with json_output(options.json) as result:
         if options.out is not None:
             check_output(options.out, folder=True)
-        result.update(audit_again(options.runs, out=options.out, shadows=options.shadows))
+        result.update(
+            audit_again(
+                options.runs, out=options.out, shadows=options.shadows, verifiers=options.verifiers
+            )
+        )

@@ -18,17 +18,24 @@ from forgetmi.run.directory import RunDirectory
 from forgetmi.run.further_pages import further_pages, refuse_run
 from forgetmi.run.report_facts import gather
 from forgetmi.run.run_models import model_names
-from forgetmi.run.shadows import read_pools
+from forgetmi.run.shadows import read_pools, read_verifiers
 from forgetmi.run.spec import RunSpec, spec_of
 
 
-def audit_again(runs: Sequence[Path], *, out: Path | None, shadows: Path | None) -> dict[str, Any]:
+def audit_again(
+    runs: Sequence[Path],
+    *,
+    out: Path | None,
+    shadows: Path | None,
+    verifiers: Path | None = None,
+) -> dict[str, Any]:
     """Audit finished runs, and print the verdict and where the pages are.
 
     Args:
         runs: Their directories, at least one.
         out: Where audit and pages go; None = beside the record of the only run, or into that run if it has none.
         shadows: Directory of shadow models; None = none.
+        verifiers: Directory of ignorance verifiers; None = none.
 
     Returns:
         What ``--json`` says.
@@ -38,7 +45,7 @@ def audit_again(runs: Sequence[Path], *, out: Path | None, shadows: Path | None)
     """
     if out is not None:
         refuse_run(out)
-    result, target = _audit(runs, out, shadows)
+    result, target = _audit(runs, out, shadows, verifiers)
 
     echo(summary(result))
     echo(f"Audit: {target.audit}")
@@ -71,7 +78,7 @@ def summary(result: Audit) -> str:
 
 
 def _audit(
-    runs: Sequence[Path], out: Path | None, shadows: Path | None
+    runs: Sequence[Path], out: Path | None, shadows: Path | None, verifiers: Path | None
 ) -> tuple[Audit, RunDirectory]:
     """Audit runs together and write the pages; returns where they are, too."""
     directories = [RunDirectory(run) for run in runs]
@@ -94,6 +101,16 @@ def _audit(
     if shadows is not None:
         trained, unlearned = read_pools(shadows, cohort=cohort, partition=draws[0].partition)
         draws = [replace(draw, shadows=trained, unlearned_shadows=unlearned) for draw in draws]
+
+    # Verifiers serve the forget sets whose patients none of them knows
+    if verifiers is not None:
+        draws = [
+            replace(
+                draw,
+                verifiers=read_verifiers(verifiers, cohort=cohort, partition=draw.partition),
+            )
+            for draw in draws
+        ]
 
     # The verdict over all forget sets together, in a place of its own
     target = further_pages(runs[0], out)

@@ -14,7 +14,7 @@ from forgetmi.commands.options import with_factory
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.files import full_disk_explained
 from forgetmi.core.model_names import UNLEARNED
-from forgetmi.core.ranges import Number, Seed, Weight
+from forgetmi.core.ranges import Number, Seed, ShareBelowOne, Weight
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.spec import spec_of
@@ -32,6 +32,8 @@ class ShadowOptions:
         out: Directory of the pool; given again, an interrupted pool goes on and a finished one is left as it is.
         models: Shadow models, 2 or more: 2 to 4 serve RMIA and IAM, 16 and more LiRA, 64 and more U-LiRA and RULI.
         unlearnings: Forget sets each of them unlearns by the run's method; U-LiRA and RULI need 1 or 2.
+        retained_share: Above 0, ignorance verifiers in place of shadow models: each is trained on this share of the
+            retained patients alone, 0.15 for example, and no two on the same one. For forgetmi audit --verifiers.
         seed: Root seed of masks and models.
         training_cost: CPU seconds of one training; default: as measured in the run.
         estimate: Only print what it will cost.
@@ -43,6 +45,7 @@ class ShadowOptions:
     out: Path
     models: Number = 16
     unlearnings: Number = 0
+    retained_share: ShareBelowOne = 0.0
     seed: Seed = 0
     training_cost: Weight | None = None
     estimate: bool = False
@@ -78,13 +81,20 @@ def shadows(argv: Sequence[str]) -> None:
     # What will be made, and its cost.
     partition = read_partition(run.partition, spec.cohort.load())
     plan = plan_for(
-        partition, models=options.models, unlearnings=options.unlearnings, seed=options.seed
+        partition,
+        models=options.models,
+        unlearnings=options.unlearnings,
+        seed=options.seed,
+        retained_share=options.retained_share,
     )
     cost = estimated_cost(plan, spec, run, training=options.training_cost)
     at_once = min(spec.workers or os.cpu_count() or 1, plan.models)
+    what = f"{plan.models} ignorance verifiers"
+    if not plan.retained_share:
+        served = _attacks_served(plan.models)
+        what = f"{plan.models} shadow models (they serve {served}) with {plan.unlearnings} unlearnings each"
     echo(
-        f"{plan.models} shadow models (they serve {_attacks_served(plan.models)}) with {plan.unlearnings} unlearnings "
-        f"each: about {cost:.0f} CPU s, {cost / at_once / 60:.0f} minutes with {at_once} side by side."
+        f"{what}: about {cost:.0f} CPU s, {cost / at_once / 60:.0f} minutes with {at_once} side by side."
     )
     if options.estimate:
         return
@@ -94,8 +104,9 @@ def shadows(argv: Sequence[str]) -> None:
 
     if not made:
         echo("The pool is finished already. Nothing was done.")
-    echo(f"Shadow models: {options.out}")
-    echo(f"Use them: forgetmi audit {options.run} --shadows {options.out} --out DIRECTORY")
+    name = "verifiers" if plan.retained_share else "shadows"
+    echo(f"{'Verifiers' if plan.retained_share else 'Shadow models'}: {options.out}")
+    echo(f"Use them: forgetmi audit {options.run} --{name} {options.out} --out DIRECTORY")
 
 
 def _attacks_served(models: int) -> str:

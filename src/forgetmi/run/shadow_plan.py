@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition, SetName
 from forgetmi.core.seeding import numpy_generator
+from forgetmi.core.serialization import LATER
 from forgetmi.evaluation.attacks.adversary import ATTACKED_SETS
 from forgetmi.run.costs import cost_of
 from forgetmi.run.directory import RunDirectory
@@ -39,6 +40,8 @@ class Plan:
         rows: How many rows the halves are drawn from.
         people: Digest of the patients the halves are drawn from.
         asked: Digest of those the attacks ask about, out of whom the forget sets are drawn.
+        retained_share: Above 0, these are ignorance verifiers: each is trained on this share of the retained patients
+            alone, no two on the same one. 0 = shadow models, on halves of everybody.
     """
 
     models: int
@@ -49,14 +52,24 @@ class Plan:
     rows: int
     people: str
     asked: str
+    retained_share: float = field(default=0.0, metadata=LATER)
 
 
-def plan_for(partition: Partition, *, models: int, unlearnings: int, seed: int) -> Plan:
+def plan_for(
+    partition: Partition,
+    *,
+    models: int,
+    unlearnings: int,
+    seed: int,
+    retained_share: float = 0.0,
+) -> Plan:
     """A pool for the patients of a run.
 
     Raises:
         SpecError: Too few models, or more forget sets than half of the attacked patients hold.
     """
+    if retained_share > 0:
+        return _verifiers(partition, models, unlearnings, seed, retained_share)
     if models < 2:
         raise SpecError(
             Fault(
@@ -91,8 +104,51 @@ def plan_for(partition: Partition, *, models: int, unlearnings: int, seed: int) 
     return plan
 
 
+def _verifiers(
+    partition: Partition, models: int, unlearnings: int, seed: int, share: float
+) -> Plan:
+    """A pool of ignorance verifiers.
+
+    Raises:
+        SpecError: They would share patients, or have fewer than two each; or they would unlearn somebody.
+    """
+    retained = len(_patients(partition, "retain"))
+    each = round(share * retained)
+    if models < 1 or each < 2 or models * each > retained:
+        raise SpecError(
+            Fault(
+                f"{models} models of {each} of {retained} retained patients cannot be drawn",
+                why="no two verifiers share a patient, and each needs two",
+                do="Ask for fewer models or another --retained-share.",
+            )
+        )
+    if unlearnings:
+        raise SpecError(
+            Fault("a verifier has nobody to unlearn", do="Leave --unlearnings out, or 0.")
+        )
+
+    return Plan(
+        models=models,
+        unlearnings=0,
+        seed=seed,
+        cohort=partition.cohort,
+        forgotten=len(_patients(partition, "forget")),
+        rows=len(partition.retain),
+        people=patients_digest(partition),
+        asked=attacked_digest(partition),
+        retained_share=share,
+    )
+
+
 def inside(plan: Plan, partition: Partition) -> Masks:
-    """Who each model is trained on: every patient of the forget, retain and holdout sets in exactly half of them."""
+    """Who each model is trained on.
+
+    Of shadow models every patient of the forget, retain and holdout sets is in exactly half of them; of verifiers each
+    has its own part of the retained patients.
+    """
+    if plan.retained_share > 0:
+        return _parts(plan, partition)
+
     patients = _patients(partition, *SIDES)
 
     # Per patient a random order of the models; the first half of them trains on the patient.
@@ -101,6 +157,18 @@ def inside(plan: Plan, partition: Partition) -> Masks:
 
     masks = np.zeros((plan.models, int(partition.patient.max()) + 1), dtype=bool)
     masks[:, patients] = order < plan.models // 2
+    return masks
+
+
+def _parts(plan: Plan, partition: Partition) -> Masks:
+    """Consecutive parts of a random order of the retained patients."""
+    retained = _patients(partition, "retain")
+    order = numpy_generator(plan.seed, "shadows", "verifiers").permutation(retained)
+    each = round(plan.retained_share * len(retained))
+
+    masks = np.zeros((plan.models, int(partition.patient.max()) + 1), dtype=bool)
+    for number in range(plan.models):
+        masks[number, order[number * each : (number + 1) * each]] = True
     return masks
 
 
@@ -170,7 +238,7 @@ def estimated_cost(
     # A shadow model is trained on half of the rows, and unlearns a set as large as the run's.
     sets = read_stored(run.partition).rows
     trained = max(1, len(sets["forget"]) + len(sets["retain"]))
-    each = plan.rows / 2 / trained * training
+    each = plan.rows * (plan.retained_share or 0.5) / trained * training
     unlearning = cost_of(run, UNLEARNED).cpu_seconds
     return plan.models * (each + plan.unlearnings * unlearning)
 

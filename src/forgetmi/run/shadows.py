@@ -170,8 +170,11 @@ def _name(number: int, unlearning: int | None = None) -> str:
 
 
 def _text(plan: Plan) -> str:
-    """A plan as stored."""
-    return json.dumps(asdict(plan), indent=1, sort_keys=True) + "\n"
+    """A plan as stored; that of shadow models says nothing of verifiers, as before there were any."""
+    plain = asdict(plan)
+    if plan.retained_share == 0:
+        del plain["retained_share"]
+    return json.dumps(plain, indent=1, sort_keys=True) + "\n"
 
 
 def _stored(root: Path) -> Plan:
@@ -190,21 +193,13 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
             and training side.
 
     Raises:
-        SpecError: It is no pool, is of other data, or is not finished.
+        SpecError: It is no pool, is of other data, is not finished, or holds verifiers.
     """
-    if not (root / PLAN).exists():
+    plan, directory = _finished_pool(root, cohort, partition)
+    if plan.retained_share > 0:
         raise SpecError(
-            Fault(
-                "this is no directory of shadow models",
-                where=root.name,
-                do="Give the --out of forgetmi shadows.",
-            )
+            Fault("these are ignorance verifiers", where=root.name, do="Give them as --verifiers.")
         )
-    # Of the same patients, and whole
-    plan = _stored(root)
-    directory = RunDirectory(root)
-    _check_data(plan, root, cohort, partition)
-    _check_finished(plan, directory)
 
     # Models as they were trained; nobody is unlearned.
     masks = inside(plan, partition)
@@ -224,11 +219,57 @@ def read_pools(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Poo
     return plain, Pool(tuple(unlearned), np.array(retained), np.array(gone))
 
 
+def read_verifiers(root: Path, *, cohort: Cohort, partition: Partition) -> tuple[Signals, ...]:
+    """The signals of finished ignorance verifiers.
+
+    Args:
+        root: Directory of the pool.
+        cohort: The cohort it was made for.
+        partition: Of a run whose forgotten patients none of them was trained on.
+
+    Raises:
+        SpecError: It is no pool, is of other data, is not finished, or holds shadow models, which are not ignorant.
+    """
+    plan, directory = _finished_pool(root, cohort, partition)
+    if plan.retained_share == 0:
+        raise SpecError(
+            Fault(
+                "these are shadow models, which are not ignorant of the forgotten",
+                where=root.name,
+                do="Give them as --shadows, or make verifiers: forgetmi shadows --retained-share 0.15.",
+            )
+        )
+    return tuple(Signals.load(directory.signals(_name(number))) for number in range(plan.models))
+
+
+def _finished_pool(root: Path, cohort: Cohort, partition: Partition) -> tuple[Plan, RunDirectory]:
+    """The plan and the directory of a pool.
+
+    Raises:
+        SpecError: It is no pool, is of other data, or is not finished.
+    """
+    if not (root / PLAN).exists():
+        raise SpecError(
+            Fault(
+                "this is no directory of shadow models",
+                where=root.name,
+                do="Give the --out of forgetmi shadows.",
+            )
+        )
+    # Of the same patients, and whole
+    plan = _stored(root)
+    directory = RunDirectory(root)
+    _check_data(plan, root, cohort, partition)
+    _check_finished(plan, directory)
+    return plan, directory
+
+
 def _check_data(plan: Plan, root: Path, cohort: Cohort, partition: Partition) -> None:
     """Refuse a pool of other patients: who is in which half is drawn again."""
     same_patients = (plan.cohort, plan.people) == (cohort.digest, patients_digest(partition))
-    # The forget sets are drawn from the patients that attacks ask about
-    same_attacked = not plan.unlearnings or plan.asked == attacked_digest(partition)
+    # Forget sets are drawn from the patients that attacks ask about, of whom verifiers know none
+    any_asked = not plan.unlearnings and plan.retained_share == 0
+    same_attacked = any_asked or plan.asked == attacked_digest(partition)
     if not same_patients or not same_attacked:
         raise SpecError(
             Fault(

@@ -125,6 +125,7 @@ def make_evidence() -> Callable[..., AdversaryKnowledge]:
                 )
                 for name, shares in epochs.items()
             },
+            verifiers=tuple(toy.model(0 * retain, strength) for _ in range(3)),
         )
 
     return make

@@ -27,6 +27,7 @@ AUCS = (
     "ruli_privacy",
     "ruli_efficacy",
     "linear_probe",
+    "ignorance",
 )
 Make = Callable[..., AdversaryKnowledge]
 
@@ -151,6 +152,7 @@ def map_signals(
         signals={name: change(one) for name, one in knowledge.signals.items()},
         shadows=pool(knowledge.shadows),
         unlearned_shadows=pool(knowledge.unlearned_shadows),
+        verifiers=tuple(map(change, knowledge.verifiers)),
         repeats=Repeats(
             *(
                 tuple(map(change, one))
@@ -210,6 +212,7 @@ def test_what_is_missing_is_said(make_evidence: Make) -> None:
         ("u_lira", "unlearned shadows"),
         ("klom", "repeats"),
         ("relearn", "relearning"),
+        ("ignorance", "verifiers"),
         ("epsilon_one_run", "canaries"),
         ("report_retrieval", "image-report link"),
     ):

@@ -35,6 +35,7 @@ Need = Literal[
     "relearning",
     "canaries",
     "retain rows",
+    "verifiers",
 ]
 
 
@@ -54,6 +55,7 @@ class AdversaryKnowledge:
         unlearned_shadows: Models trained on random halves, that then forgot some of their patients.
         repeats: Many unlearned and retrained models of this very request.
         relearning: Model name to its relearning.
+        verifiers: Signals of models trained on a small part of the retained patients alone.
         canaries: Int[c] by patient code: 1 or 0 = a coin decided that it was, or was not, trained on; -1 = no canary.
     """
 
@@ -67,6 +69,7 @@ class AdversaryKnowledge:
     unlearned_shadows: Pool | None = None
     repeats: Repeats | None = None
     relearning: Mapping[str, Relearning] | None = None
+    verifiers: tuple[Signals, ...] = ()
     canaries: Ints | None = None
 
     def with_target(self, target: str) -> AdversaryKnowledge:
@@ -83,6 +86,7 @@ class AdversaryKnowledge:
             "unlearned shadows": self.unlearned_shadows is not None,
             "repeats": self.repeats is not None,
             "canaries": self.canaries is not None,
+            "verifiers": bool(self.verifiers),
             "retain rows": bool(np.isin(self.partition.retain, self.audited.row).all()),
             "relearning": self.relearning is not None and self.target in self.relearning,
         }

@@ -70,6 +70,7 @@ def toy_knowledge(memory: float = 1.0) -> AdversaryKnowledge:
         unlearned_shadows=toy.unlearned_shadows(memory),
         repeats=repeats,
         relearning=relearning,
+        verifiers=tuple(toy.model(0 * retain) for _ in range(3)),
         canaries=canaries,
     )
 
