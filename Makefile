@@ -35,7 +35,7 @@ test: $(VENV)/.test
 	wait $$lint && exit $$tests
 
 test-all: $(VENV)/.test lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile thorough
 
 # The wheel in a fresh environment, away from the checkout: the demo, then the tests.
 test-wheel:

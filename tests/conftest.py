@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +14,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A busy machine is no failure: examples are limited in number, not in time. Every run tries the same ones;
-# `pytest -m hypothesis --hypothesis-profile explore` tries others.
+# A busy machine is no failure: examples are limited in number, not in time. Every run tries the same ones, and the
+# run of all tests more of them; `pytest -m hypothesis --hypothesis-profile explore` tries others.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("forgetmi", settings.get_profile("explore"), derandomize=True)
+settings.register_profile("thorough", settings.get_profile("explore"), derandomize=True)
+settings.register_profile("forgetmi", settings.get_profile("thorough"), max_examples=40)
 settings.load_profile("forgetmi")
 
 # Keys that tests write are their owner's alone, as keys must be.
 os.umask(0o077)
+
+# What is imported and collected stays: a quarter of that time would go into looking for garbage among it.
+gc.disable()
 
 # Before torch is imported: one thread for each worker of pytest, unless more are asked for.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,6 +38,23 @@ class Small:
     cohort: object
     partition: object
     prepared: object
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, of what tests make."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that changes a model that others use fails by its own name; see `tests.shared_models`."""
+    yield
+    watch = sys.modules.get("tests.shared_models")
+    asked_for = frozenset(getattr(item, "fixturenames", ()))
+    changed = watch.changes(asked_for) if watch is not None else []
+    if changed:
+        pytest.fail(f"the test changed a model that others use: {'; '.join(changed)}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,8 +105,8 @@ def gate_steps(steps: int) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def small(_own_cache: None) -> Small:
-    """A cohort of 40 patients; see `prepare_small`."""
-    return prepare_small(patients=40, forget=12.0)
+    """A cohort of 24 patients; see `prepare_small`."""
+    return prepare_small(patients=24, forget=23.0)
 
 
 def prepare_small(*, patients: int, forget: float) -> Small:

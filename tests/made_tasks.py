@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -122,6 +123,7 @@ class Made:
         true = np.eye(2 if self.task == "binary" else 3)[np.maximum(label, 0)]
         return draw.normal(size=true.shape) + np.where(memory, 4.0, 1.0)[:, None] * true
 
+    @cache  # noqa: B019
     def signals(self, unlearned: Sequence[str] = ("retain",), only: int | None = None) -> dict:
         """An original, three retrained models, and an unlearned one that remembers some sets."""
         return {

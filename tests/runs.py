@@ -19,7 +19,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.run.spec import GivenModels, PartitionSpec, RunSpec, TextSpec
 
 SMALL = RunSpec(
-    cohort=SyntheticCohort(patients=40, seed=3, size=32),
+    cohort=SyntheticCohort(patients=26, seed=3, size=32),
     partition=PartitionSpec(percent=12.0),
     images=ImagePreprocessing(size=32),
     text=TextSpec(min_patients=2),

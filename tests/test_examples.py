@@ -15,7 +15,19 @@ def test_there_are_examples() -> None:
     assert SCRIPTS
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=[script.stem for script in SCRIPTS])
+# Whose every step is tested on its own: tests/run/test_doctests.py, tests/run/test_withdrawal.py
+SLOW = {"main_job", "withdrawals"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(
+            script, id=script.stem, marks=[pytest.mark.slow] if script.stem in SLOW else []
+        )
+        for script in SCRIPTS
+    ],
+)
 def test_the_example_runs(
     script: Path, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

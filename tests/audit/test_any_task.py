@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ CASES = {
 }
 
 
+@cache
 def audited(made: Made, unlearned: tuple[str, ...] = ("retain",)) -> Audit:
     return audit([made.run(unlearned)], cohort=made.cohort(), declared=DECLARED)
 

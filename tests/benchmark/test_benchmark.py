@@ -109,7 +109,7 @@ def test_from_nothing_to_tables(
         if path.suffix in {".json", ".csv", ".md", ".html", ".tex"}:
             assert "12345678" not in path.read_text()
     rows = (out / "results.csv").read_text().splitlines()
-    assert len([row for row in rows if row.startswith("broken") and row.endswith("failed")]) == 23
+    assert len([row for row in rows if row.startswith("broken") and row.endswith("failed")]) == 27
 
     before = {path: path.stat().st_mtime_ns for path in out.glob("cells/*/cell.json")}
     tables = {path: path.read_bytes() for path in (out / "tables").iterdir()}

@@ -16,6 +16,7 @@ from forgetmi.methods.retrain import Retrain
 from forgetmi.model.recipe import Recipe
 from forgetmi.run.original_training import train_original
 from tests.conftest import Small, gate_steps, prepare_small
+from tests.shared_models import shared
 
 RECIPE = Recipe(epochs=3)
 LOGS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
@@ -36,13 +37,13 @@ def train_once(small: Any) -> Callable[[str], nn.Module]:
     @functools.cache
     def train(kind: str) -> nn.Module:
         method = methods.get(kind)() if kind else Retrain()
-        # Rounding is small beside what a whole fit makes of the joint embedding
-        with gate_steps(300):
+        # Rounding is small beside what a longer fit makes of the joint embedding
+        with gate_steps(100):
             made = train_original(
                 prepared=prepared, partition=partition, method=method, recipe=RECIPE, seed=3
             )
         LOGS[made.model] = made.log
-        return made.model
+        return shared(f"original {kind}".rstrip(), made.model)
 
     return train
 

@@ -70,7 +70,27 @@ def originals(foreign: Any) -> Callable[[str], Any]:
     return train
 
 
-@pytest.mark.parametrize("name", methods.names())
+# Methods that know layers, stages or heads of a model, or the training of one, and a few that know none
+FEW = {
+    *("forget_mi", "forget_mi_release", "fine_tune", "scrub", "ssd", "random_labels"),
+    *("consensus", "newton_heads", "cf_k", "eu_k", "chip", "ct", "msg", "jit", "noisy_fine_tune"),
+    *("clip_erase", "deep_clean", "amnesiac"),
+}
+
+
+def test_which_methods_are_refused(kind: str, foreign: Any) -> None:
+    net = build(foreign.prepared.spec, seed=0)
+    refused = {name for name in methods.names() if applies(methods.get(name), net, GRADES)}
+    assert refused == REFUSED[kind] | {"forget_mi_release"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in FEW else [pytest.mark.slow])
+        for name in methods.names()
+    ],
+)
 def test_a_method_works_or_is_refused_in_one_sentence(
     kind: str, name: str, foreign: Any, originals: Callable[[str], Any], monkeypatch: Any
 ) -> None:

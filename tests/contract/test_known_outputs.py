@@ -52,7 +52,7 @@ def test_the_same_to_rounding_with_fewer_samples_read(
     """And without test patients, of whom the signals need not say anything."""
     if not isinstance(original, ImageText):
         pytest.skip("an ensemble")
-    method, sets = quick(name), small.partition
+    method, sets = quick(name, epochs=1), small.partition
     signals = workflow.predict(prepared=small.prepared, model=original)
     if not method.info.reads_signals:
         with pytest.raises(MethodError, match="does not read the original's signals"):

@@ -55,7 +55,7 @@ in_few_steps = patch.dict(fit_gate.__kwdefaults__, steps=20)
 
 @functools.cache
 def prepared() -> tuple[Any, Any]:
-    cohort = SyntheticCohort(patients=30, seed=3, size=32).load()
+    cohort = SyntheticCohort(patients=20, seed=3, size=32).load()
     sets = partition(cohort, forget=12.0, seed=3)
     return sets, workflow.prepare(
         cohort=cohort,

@@ -35,8 +35,9 @@ def test_a_record_holds_and_says_what_it_cannot(signed_run: Path, sign_key: Path
     assert any("whose key it is" in line for line in without.open)
 
 
+@pytest.mark.parametrize("drawn", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_an_altered_byte_is_found_in_the_record_and_its_own_files(
-    signed_run: Path, tmp_path: Path
+    drawn: int, signed_run: Path, tmp_path: Path
 ) -> None:
     run = copy(signed_run, tmp_path)
     for name in OWN_FILES:
@@ -45,7 +46,7 @@ def test_an_altered_byte_is_found_in_the_record_and_its_own_files(
             {
                 0,
                 len(original) - 1,
-                *np.random.default_rng(0).integers(0, len(original), 10).tolist(),
+                *np.random.default_rng(0).integers(0, len(original), drawn).tolist(),
             }
         )
         for place in places:

@@ -12,6 +12,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 from forgetmi.unlearning.method import Method, Unlearned
 from forgetmi.unlearning.method import unlearn as run_method
+from tests.shared_models import shared
 
 Unlearn = Callable[..., Unlearned]
 
@@ -19,12 +20,13 @@ Unlearn = Callable[..., Unlearned]
 @pytest.fixture(scope="session")
 def memorised(small: Any) -> ImageText:
     """Trained long enough to know the forgotten better than patients it never saw."""
-    return workflow.train(
+    model, _ = workflow.train(
         prepared=small.prepared,
         partition=small.partition,
         recipe=Recipe(epochs=14, lr=3e-3),
         seed=3,
-    )[0]
+    )
+    return shared("memorised", model)
 
 
 @pytest.fixture(scope="session")

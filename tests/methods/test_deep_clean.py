@@ -79,7 +79,7 @@ def test_outside_the_mask_everything_stays_and_inside_it_is_learned_again(
     memorised: ImageText,
     unlearn: Any,
 ) -> None:
-    done = unlearn(DeepClean(share=0.05, epochs=1, lr=1e-5, weight_decay=0.0), batch_size=1000)
+    done = unlearn(DeepClean(share=0.05, epochs=1, lr=3e-5, weight_decay=0.0), batch_size=1000)
     sets = loaders(small, "labels")
     forget, retain = (
         squared_gradients(memorised, one, each="sample", task=GRADES)[0]

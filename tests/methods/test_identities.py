@@ -33,7 +33,7 @@ def afresh(seed: int) -> int:
 def test_fine_tuning_is_the_limit_of_four_methods(
     unlearn: Any, bn: Literal["eval", "train"]
 ) -> None:
-    epochs, lr = 2, 1e-3
+    epochs, lr = 1, 1e-3
     plain = unlearn(FineTune(epochs=epochs, lr=lr, bn=bn))
     assert plain.trace.moved > 0
     same: list[Method] = [
@@ -70,7 +70,7 @@ def test_negative_gradient_is_the_limit_of_neg_grad_plus(unlearn: Any) -> None:
 
 
 def test_eu_k_of_all_layers_is_retraining_with_a_seed_of_its_own(small: Any, unlearn: Any) -> None:
-    recipe = Recipe(epochs=2, batch_size=12)
+    recipe = Recipe(epochs=1, batch_size=12)
     whole = unlearn(EUk(image_k=ALL, text_k=ALL), seed=5, recipe=recipe)
     anew = unlearn(Retrain(), seed=afresh(5), recipe=recipe)
     assert parameter_digest(whole.model) == parameter_digest(anew.model)
@@ -78,7 +78,7 @@ def test_eu_k_of_all_layers_is_retraining_with_a_seed_of_its_own(small: Any, unl
 
 
 def test_eu_k_of_all_layers_is_the_reference_model(small: Any, memorised: ImageText) -> None:
-    recipe = Recipe(epochs=2, batch_size=12)
+    recipe = Recipe(epochs=1, batch_size=12)
     whole = workflow.unlearn(
         prepared=small.prepared,
         partition=small.partition,

@@ -14,7 +14,7 @@ from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.recipe import Recipe
 from forgetmi.run import workflow
 
-RECIPE = Recipe(epochs=2, batch_size=12, shift=1.0)
+RECIPE = Recipe(epochs=1, batch_size=12, shift=1.0)
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_fit_makes_the_label_readable(spec, samples):
         return float((fit.argmax(1) == loader.all.label).double().mean())
 
     before, after = [], []
-    for seed in range(4):  # one alone hangs on a few of 64 samples
+    for seed in range(3):  # one alone hangs on a few of 64 samples
         fit_gate(model, loader, seed=seed, steps=0, task=GRADES)
         before.append(probe())
         fit_gate(model, loader, seed=seed, steps=300, task=GRADES)

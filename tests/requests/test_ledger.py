@@ -228,7 +228,7 @@ def test_costs_stand_beside_the_cheapest_exact_retraining(signed_run: Path) -> N
 
 
 def test_a_sequel_keeps_everybody_in_their_set() -> None:
-    cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
+    cohort = SyntheticCohort(patients=26, seed=3, size=32).load()
     first = make_partition(cohort, forget=12.0, seed=3)
     new = tuple(dict.fromkeys(cohort.patient[first.retain].tolist()))[:2]
     second = further_withdrawal(first, ForgetRequest(patients=new), cohort=cohort)
@@ -259,7 +259,7 @@ def test_a_sequel_keeps_everybody_in_their_set() -> None:
 
 
 def test_what_was_forgotten_earlier_is_stored(tmp_path: Path) -> None:
-    cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
+    cohort = SyntheticCohort(patients=26, seed=3, size=32).load()
     first = make_partition(cohort, forget=12.0, seed=3)
     second = further_withdrawal(
         first, ForgetRequest(patients=(str(cohort.patient[first.retain[0]]),)), cohort=cohort
@@ -355,7 +355,7 @@ def test_who_was_never_trained_on_or_is_forgotten_is_answered(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    record, cohort = read_record(signed_run), SyntheticCohort(patients=40, seed=3, size=32).load()
+    record, cohort = read_record(signed_run), SyntheticCohort(patients=26, seed=3, size=32).load()
     before = read_partition(signed_run / "partition.json", cohort)
     held, kept = (str(cohort.patient[rows[0]]) for rows in (before.holdout, before.retain))
     gone = record.subjects.patients[0]
@@ -429,7 +429,7 @@ def test_a_withdrawal_from_the_list_to_the_record(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
+    cohort = SyntheticCohort(patients=26, seed=3, size=32).load()
     words = [
         "--cohort",
         "synthetic",
@@ -523,7 +523,7 @@ def test_wrong_input_is_one_clear_error(
 
 
 def test_a_forget_list_of_digests_never_prints_an_identifier(tmp_path: Path) -> None:
-    cohort = SyntheticCohort(patients=40, seed=3, size=32).load()
+    cohort = SyntheticCohort(patients=26, seed=3, size=32).load()
     key = Path(os.environ["FORGETMI_KEY_FILE"]).read_bytes()
     path = tmp_path / "list.csv"
     path.write_text(f"patient_digest\n{cohort.patient[0]}\n")

@@ -215,8 +215,9 @@ def test_every_patient_is_in_half_of_the_shadow_models(models: int, runs: list[P
     ).any()
 
 
-def test_shadow_forget_sets_are_disjoint_and_of_the_asked(runs: list[Path]) -> None:
-    partition = partition_of(runs)
+def test_shadow_forget_sets_are_disjoint_and_of_the_asked() -> None:
+    cohort = dataclasses.replace(SPEC.cohort, patients=40).load()
+    partition = make_partition(cohort, forget=12.0, seed=3)
     plan = plan_for(partition, models=4, unlearnings=1, seed=0)
     asked = np.unique(partition.patient[np.concatenate([partition.forget, partition.holdout])])
     for at in range(4):

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from forgetmi.audit.rule import AuditSpec
 from forgetmi.cli import main
-from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.core.errors import ForgetMIError, SpecError
 from forgetmi.methods.retrain import Retrain
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.finish import finish
-from forgetmi.run.spec import write_yaml
+from forgetmi.run.spec import RunSpec, write_yaml
+from tests.evidence.copied_runs import replace, unrecorded
 from tests.processes import started
 from tests.runs import SMALL, TINY
 
@@ -43,10 +44,16 @@ def contents(root: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("runs") / "whole"
-    finish(SMALL, root, command=["forgetmi", "run"])
+def whole(signed_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of TINY without a record: nothing in it is guarded by one."""
+    root = unrecorded(signed_run, tmp_path_factory.mktemp("runs"))
+    for path in (root / "partition.json", root / "manifest.json"):
+        replace(path, path.read_bytes())
     return root
+
+
+# Two epochs, so that a training can be interrupted; nothing after the unlearned model.
+SHORT = dataclasses.replace(SMALL, retrains=0, audit=AuditSpec(enabled=False))
 
 
 def test_a_run_is_complete(whole: Path) -> None:
@@ -67,7 +74,7 @@ def test_a_run_is_complete(whole: Path) -> None:
 
 
 def test_no_identifier_and_no_report_text_leaves_the_cohort(whole: Path) -> None:
-    cohort = SMALL.cohort.load()
+    cohort = TINY.cohort.load()
     folder = Path(str(cohort.image[0]).split("#")[0]).parent
     table = (folder / "cohort.csv").read_text().splitlines()
     header = table[0].split(",")
@@ -84,7 +91,7 @@ def test_no_identifier_and_no_report_text_leaves_the_cohort(whole: Path) -> None
 
 def test_the_same_run_again_changes_nothing(whole: Path) -> None:
     before = contents(whole)
-    finish(SMALL, whole, command=["forgetmi", "run"])
+    finish(TINY, whole, command=["forgetmi", "run"])
     assert contents(whole) == before
 
 
@@ -95,19 +102,23 @@ def in_silence(words: list[str], printed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment",
+    ("spec", "moment"),
     [
-        "state/original.pt",
-        pytest.param("signals/original.npz", marks=pytest.mark.slow),
-        pytest.param("models/retrain-1/model.json", marks=pytest.mark.slow),
+        (SHORT, "state/original.pt"),
+        pytest.param(SMALL, "state/original.pt", marks=pytest.mark.slow),
+        pytest.param(SMALL, "signals/original.npz", marks=pytest.mark.slow),
+        pytest.param(SMALL, "models/retrain-1/model.json", marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_path: Path) -> None:
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(write_yaml(SMALL))
+def test_a_killed_run_resumes_to_the_same_bits(spec: RunSpec, moment: str, tmp_path: Path) -> None:
+    asked, uninterrupted = tmp_path / "spec.yaml", tmp_path / "whole"
+    asked.write_text(write_yaml(spec))
+    finish(spec, uninterrupted, command=["forgetmi", "run"])
+
+    # Kill it at the moment
     root = tmp_path / "killed"
     process = started(
-        in_silence, ["run", "--spec", str(spec), "--out", str(root)], tmp_path / "printed"
+        in_silence, ["run", "--spec", str(asked), "--out", str(root)], tmp_path / "printed"
     )
     deadline = time.monotonic() + 120
     while not (root / moment).exists() and process.is_alive() and time.monotonic() < deadline:
@@ -117,8 +128,9 @@ def test_a_killed_run_resumes_to_the_same_bits(moment: str, whole: Path, tmp_pat
     process.join()
     assert process.exitcode == -signal.SIGKILL
     assert not (root / "metrics.json").exists()
-    finish(SMALL, root, command=["forgetmi", "run"])
-    assert contents(root) == contents(whole)
+
+    finish(spec, root, command=["forgetmi", "run"])
+    assert contents(root) == contents(uninterrupted)
 
 
 @pytest.mark.slow  # tests/core/test_distributed.py has the same of each stage
@@ -134,7 +146,9 @@ def test_two_processes_give_the_same_bits_as_one(tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_other_weights(signed_run: Path, tmp_path: Path) -> None:
-    other = dataclasses.replace(TINY, seed=4, split_seed=3, retrains=0)
+    other = dataclasses.replace(
+        TINY, seed=4, split_seed=3, retrains=0, audit=AuditSpec(enabled=False)
+    )
     finish(other, tmp_path / "other", command=["forgetmi", "run"])
     key = "models/original/model.safetensors"
     assert contents(tmp_path / "other")[key] != contents(signed_run)[key]
@@ -143,8 +157,14 @@ def test_another_seed_gives_other_weights(signed_run: Path, tmp_path: Path) -> N
 def test_retrain_as_a_method_equals_a_retrained_reference(whole: Path, tmp_path: Path) -> None:
     from forgetmi.run.run_models import model_seed
 
-    seed = model_seed(SMALL, "retrain-0")
-    again = dataclasses.replace(SMALL, method=Retrain(), seed=seed, split_seed=3, retrains=0)
+    again = dataclasses.replace(
+        TINY,
+        method=Retrain(),
+        seed=model_seed(TINY, "retrain-0"),
+        split_seed=3,
+        retrains=0,
+        audit=AuditSpec(enabled=False),
+    )
     finish(again, tmp_path / "again", command=["forgetmi", "run"])
     assert (
         contents(tmp_path / "again")["models/unlearned/model.safetensors"]
@@ -155,7 +175,7 @@ def test_retrain_as_a_method_equals_a_retrained_reference(whole: Path, tmp_path:
 def test_a_directory_of_another_run_is_refused_and_untouched(whole: Path) -> None:
     before = contents(whole)
     with pytest.raises(SpecError, match=r"another run.*retrains"):
-        finish(dataclasses.replace(SMALL, retrains=1), whole, command=[])
+        finish(dataclasses.replace(TINY, retrains=1), whole, command=[])
     assert contents(whole) == before
 
 
@@ -163,13 +183,13 @@ def test_changed_data_are_refused(whole: Path) -> None:
     stored = (whole / "partition.json").read_text()
     (whole / "partition.json").write_text(stored.replace('"notes": [', '"notes": ["another",', 1))
     with pytest.raises(ForgetMIError, match="has changed since this run was started"):
-        finish(SMALL, whole, command=[])
+        finish(TINY, whole, command=[])
     (whole / "partition.json").write_text(stored)
 
 
 def test_a_directory_in_use_is_refused(whole: Path) -> None:
     with RunDirectory(whole).lock(), pytest.raises(SpecError, match="another process"):
-        finish(SMALL, whole, command=[])
+        finish(TINY, whole, command=[])
 
 
 def test_a_full_disk_leaves_nothing_half_written(
@@ -190,11 +210,17 @@ def test_a_full_disk_leaves_nothing_half_written(
 
     monkeypatch.setattr(checkpoint_contents, "to_bytes", full)
     root = tmp_path / "full"
+    spec = dataclasses.replace(TINY, retrains=0, audit=AuditSpec(enabled=False))
     with pytest.raises(ForgetMIError, match="disk is full"):
-        finish(TINY, root, command=[])
-    assert len(list((root / "models").iterdir())) == 1
-    finish(TINY, root, command=[])
-    assert contents(root) == contents(signed_run)
+        finish(spec, root, command=[])
+    assert [path.name for path in (root / "models").iterdir()] == ["original"]
+
+    # Of the same seeds as the whole run, whose models and signals it must have
+    finish(spec, root, command=[])
+    after, whole = contents(root), contents(signed_run)
+    same = {name for name in after if name.startswith(("models/", "signals/"))}
+    assert len(same) == 6
+    assert {name: after[name] for name in same} == {name: whole[name] for name in same}
 
 
 def test_costs_are_recorded(whole: Path) -> None:
@@ -206,16 +232,15 @@ def test_costs_are_recorded(whole: Path) -> None:
         "evaluate",
     }
     assert all(stage["cpu_seconds"] > 0 for stage in manifest["stages"])
-    assert manifest["seeds"]["root"] == SMALL.seed
+    assert manifest["seeds"]["root"] == TINY.seed
 
 
 def test_an_empty_request_and_everybody_are_refused(tmp_path: Path) -> None:
-    cohort = SyntheticCohort(patients=40, seed=3, size=32)
     for percent in (0.0, 100.0):
         partition = dataclasses.replace(SMALL.partition, percent=percent)
         with pytest.raises(ForgetMIError, match="percent"):
             finish(
-                dataclasses.replace(SMALL, cohort=cohort, partition=partition),
+                dataclasses.replace(SMALL, partition=partition),
                 tmp_path / "none",
                 command=[],
             )

@@ -84,7 +84,7 @@ def test_a_run_completes_with_a_report(whole: tuple[str, Path], capsys: Any) -> 
                 "--out",
                 str(root.parent / "x.npz"),
                 "--cohort.patients",
-                "40",
+                "26",
                 "--cohort.seed",
                 "3",
                 "--cohort.size",
@@ -223,7 +223,7 @@ def shrink() -> Iterator[None]:
 
 
 def test_a_recorder_of_ones_own_works(tmp_path: Path, shrink: None) -> None:
-    spec = dataclasses.replace(SHORT, method=Shrink(), retrains=0)
+    spec = dataclasses.replace(SHORT, method=Shrink())
     done = finish(spec, tmp_path / "run", command=["forgetmi", "run"])
     trace = json.loads((tmp_path / "run/traces/unlearned.json").read_text())
     assert trace["facts"]["steps"] == SHORT.training.epochs * len(done.partition.forget)

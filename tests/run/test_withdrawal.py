@@ -19,6 +19,7 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.files import write_json
 from forgetmi.evidence.record import Record
 from forgetmi.evidence.record_files import read_record
+from forgetmi.evidence.verify import verify
 from forgetmi.requests.ledger import Ledger
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.report_facts import stored_expectation
@@ -532,3 +533,19 @@ def test_a_policy_overrules_the_verdict_alone(
     assert main(hospital.words(who, "--policy", str(policy))) == 0
     assert "the record is older than R0001" in capsys.readouterr().out
     assert hospital.ledger.entries()[0].state == "processing"
+
+
+def test_it_makes_a_model_and_a_record_that_holds(hospital: Hospital) -> None:
+    """The whole run, without references; `examples/withdrawals.py` has two after each other with them."""
+    who = hospital.list(*hospital.trained[:2])
+    short = ["--retrains", "0", "--resamples", "0", "--method.epochs", "1", "--workers", "1"]
+    quick = [*short, "--audit.relearn-epochs", "0", "--audit.attacks", "population"]
+    assert main(hospital.words(who, *quick)) == 10  # nothing to compare with
+
+    out = hospital.folder / "out"
+    record = verify(out, previous=[hospital.model]).record
+    assert len(record.subjects.patients) == 2
+    assert record.model("before").weights == read_record(hospital.model).model("after").weights
+    assert record.model("after").weights != record.model("before").weights
+    (entry,) = hospital.ledger.entries()
+    assert (entry.state, entry.batch) == ("processing", 1)

@@ -23,8 +23,11 @@ from forgetmi.run.spec import read_yaml, write_yaml
 from forgetmi.search.rules import SelectionScore, against_validation, validation_rows
 from forgetmi.search.tune import is_finished, tune
 from forgetmi.search.tune_plan import Plan, candidates, make_plan
+from tests import runs
 from tests.evidence.copied_runs import states
-from tests.runs import SMALL
+
+# So many that an allowed trial is there
+SMALL = dataclasses.replace(runs.SMALL, cohort=dataclasses.replace(runs.SMALL.cohort, patients=40))
 
 
 def test_trials_begin_with_the_given_options_and_depend_on_the_seed_alone() -> None:

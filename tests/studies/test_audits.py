@@ -113,6 +113,7 @@ def test_planted_cases_get_their_verdicts(
 ) -> None:
     page = tmp_path / "page.md"
     monkeypatch.setattr(planted, "REFERENCES", (0, 120))
+    monkeypatch.setattr(planted, "RULE", Rule(resamples=500))
     page.write_text(
         "before\n<!-- planted: begin -->\nold\n<!-- planted: end -->\nafter\n", encoding="utf-8"
     )
@@ -146,6 +147,7 @@ def test_a_must_that_fails_is_written_and_told(
 ) -> None:
     monkeypatch.setattr(planted, "MUST_BE", {"forget_mi": "NOT FORGOTTEN"})
     monkeypatch.setattr(planted, "REFERENCES", (0,))
+    monkeypatch.setattr(planted, "RULE", Rule(resamples=200))
     assert planted.main(options) == 1
     assert "**no**" in capsys.readouterr().out
 

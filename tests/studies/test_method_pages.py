@@ -72,14 +72,10 @@ def test_another_packages_method_is_found_and_works(
 ) -> None:
     assert main(["methods"]) == 0
     assert "last_head  -  Last head" in capsys.readouterr().out
-    assert (
-        main(
-            ["run", "--method", "last_head", "--method.epochs", "2", "--out", "unused", "--dry-run"]
-        )
-        == 0
-    )
+    dry = ["--out", "unused", "--dry-run", "--cohort.patients", "24", "--cohort.size", "32"]
+    assert main(["run", "--method", "last_head", "--method.epochs", "2", *dry]) == 0
     assert "kind: last_head\n  epochs: 2" in capsys.readouterr().out
-    wrong = ["--method.epochs=-1", "--method.lr", "0", "--out", "unused", "--dry-run"]
+    wrong = ["--method.epochs=-1", "--method.lr", "0", *dry]
     assert main(["run", "--method", "last_head", *wrong]) == 2
     error = capsys.readouterr().err
     assert "method.epochs must be at least 0" in error

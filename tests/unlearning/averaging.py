@@ -12,6 +12,7 @@ from forgetmi.run import workflow
 from forgetmi.unlearning.method import Unlearned, unlearn
 from forgetmi.unlearning.pool_targets import PoolTargets
 from forgetmi.unlearning.teacher import OutputTable, frozen, tabulate
+from tests.shared_models import shared
 
 RECIPE = Recipe(epochs=15, lr=5e-3)
 STILL = ("gate.", "img_model.fc1.", "text_model.classifier.")
@@ -20,9 +21,10 @@ STILL = ("gate.", "img_model.fc1.", "text_model.classifier.")
 @cache
 def trained(small: Any) -> ImageText:
     """An original whose heads both tell samples apart; never changed."""
-    return workflow.train(
+    model, _ = workflow.train(
         prepared=small.prepared, partition=small.partition, recipe=RECIPE, seed=1
-    )[0]
+    )
+    return shared("original", model)
 
 
 def apply(

@@ -113,7 +113,11 @@ def test_a_forward_pass_is_close_to_the_one_in_float32(small: Any, memorised: Im
 
 
 @pytest.mark.parametrize(
-    "name", ["forget_mi", "delete", "neg_grad", "jit", "calibrated_consensus", "cf_k"]
+    "name",
+    [
+        *("forget_mi", "jit", "calibrated_consensus"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("delete", "neg_grad", "cf_k")),
+    ],
 )
 def test_it_goes_the_way_it_goes_in_float32(
     name: str, memorised: ImageText, unlearn: Unlearn

@@ -32,6 +32,13 @@ def codes(values: Strings) -> tuple[Ints, Strings]:
     return code.astype(np.int64), np.asarray(unique, dtype=object)
 
 
+def taken(values: npt.NDArray[Any], positions: Ints) -> npt.NDArray[Any]:
+    """The values at some positions, as a new array that cannot be written to."""
+    part = np.take(values, positions, axis=0)
+    part.flags.writeable = False
+    return part
+
+
 def read_only(values: Any) -> Any:
     """The values as an array that cannot be written to; copied if they could."""
     array = np.asarray(values)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from forgetmi.core.arrays import Flags, Floats, Ints, Labels, Strings, read_only
+from forgetmi.core.arrays import Flags, Floats, Ints, Labels, Strings, read_only, taken
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.modalities import IMAGE, JOINT, TEXT, TODAYS_HEADS, named, parted
 from forgetmi.core.partial_files import whole_file
@@ -153,23 +154,29 @@ class Signals:
             KeyError: A row is not in these signals.
         """
         # Where each row stands in these signals.
-        order = np.argsort(self.row, kind="stable")
-        place = np.searchsorted(self.row[order], rows)
-        if np.any(place >= len(order)) or np.any(self.row[order][place] != rows):
+        order, in_order = self._order
+        place = np.searchsorted(in_order, rows)
+        if np.any(place >= len(order)) or np.any(in_order[place] != rows):
             raise KeyError("these signals do not hold every row that is selected")
         positions = order[place]
 
         # Every array, in that order.
         return replace(
             self,
-            row=self.row[positions],
-            patient=self.patient[positions],
-            study=self.study[positions],
-            label=self.label[positions],
-            logits={head: values[positions] for head, values in self.logits.items()},
-            embedding={name: values[positions] for name, values in self.embedding.items()},
-            present={name: there[positions] for name, there in self.present.items()},
+            row=taken(self.row, positions),
+            patient=taken(self.patient, positions),
+            study=taken(self.study, positions),
+            label=taken(self.label, positions),
+            logits={head: taken(values, positions) for head, values in self.logits.items()},
+            embedding={name: taken(values, positions) for name, values in self.embedding.items()},
+            present={name: taken(there, positions) for name, there in self.present.items()},
         )
+
+    @cached_property
+    def _order(self) -> tuple[Ints, Ints]:
+        """Positions of the rows in ascending order, and the rows in that order."""
+        order = np.argsort(self.row, kind="stable")
+        return order, self.row[order]
 
     def save(self, path: Path) -> None:
         """Write an .npz, atomically; holds keyed digests, no identifier and no text."""

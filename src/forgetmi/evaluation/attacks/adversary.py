@@ -117,8 +117,18 @@ class AdversaryKnowledge:
         """The sets of never-seen patients that have rows."""
         return tuple(name for name in NEVER_SEEN if len(self.rows(name)))
 
+    @cached_property
+    def _rows(self) -> dict[SetName, Ints]:
+        return {}
+
     def rows(self, on: SetName) -> Ints:
-        """Rows of a set; for a head's channel only the labelled ones that have what it reads."""
+        """Rows of a set; for a head's channel only the labelled ones that have what it reads; found once."""
+        if on not in self._rows:
+            self._rows[on] = self._rows_of(on)
+        return self._rows[on]
+
+    def _rows_of(self, on: SetName) -> Ints:
+        """See `rows`."""
         rows = self.partition.rows(on)
 
         # A link needs no label, but both of its modalities.
@@ -177,9 +187,8 @@ class AdversaryKnowledge:
         """Float[p]: the channel's signal of each patient of a set under a model."""
         # Per image, then the mean over each patient's studies
         images = model.select(self.rows(on))
-        per_image = channel_signal(
-            images, self.channel, gallery=self.gallery(model), task=self.measures
-        )
+        gallery = self.gallery(model) if is_link(self.channel) else images
+        per_image = channel_signal(images, self.channel, gallery=gallery, task=self.measures)
         return self.patients(on).mean(per_image)
 
     def attacked_signal(self, model: Signals) -> Floats:
