@@ -38,6 +38,7 @@ from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks.classes import GRADES
 from forgetmi.model.tower_specs.hf import HfVisionSpec
 from forgetmi.model.tower_specs.protocol import TrainingData
+from forgetmi.model.towers.same_conv import SameConv
 from forgetmi.run import workflow
 from forgetmi.unlearning import adapters as room
 from forgetmi.unlearning.adapter_files import with_adapters
@@ -206,6 +207,8 @@ class Odd(nn.Module):
         self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
         self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
         self.each = nn.Conv2d(8, 8, 3, groups=8)
+        self.wide = nn.Conv2d(8, 8, 3, dilation=2)
+        self.same = SameConv(8, 8, 3, stride=2)
         self.plain = nn.Linear(8, 8)
         self.out = nn.Linear(8, 3)
 
@@ -219,8 +222,22 @@ def test_layers_whose_weights_are_read_otherwise_get_no_adapter() -> None:
         embeddings=lambda module, batch: {"image": module.plain(batch.image.mean((1, 2)))},
         heads={"image": "out"},
     )
-    assert adapted_layers(net, Carrier("lora")) == ("module.plain",)
+    assert adapted_layers(net, Carrier("lora")) == ("module.same", "module.plain")
     assert moving(net, Carrier("heads")) == {"module.out.weight", "module.out.bias"}
+
+    # Padding of its own kind is the adapter's, too
+    carried = carry(net, Carrier("lora", rank=2), seed=0)
+    layer = carried.module.same
+    x = torch.rand(2, 8, 7, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        layer.lora_B["default"].weight.fill_(0.3)
+        beside = layer(x)
+        merge_adapters(carried)
+        merged = carried.module.same(x)
+        assert torch.allclose(beside, merged, atol=1e-5)
+        assert not torch.allclose(merged, net.module.same(x), atol=1e-3)
+
+    net.module.same.requires_grad_(False)
     net.module.plain.requires_grad_(False)
     with pytest.raises(MethodError, match="nothing that adapters can be added to"):
         adapted_layers(net, Carrier("lora"))

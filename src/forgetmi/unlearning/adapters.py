@@ -16,6 +16,7 @@ from forgetmi.core.net import HEAD, JOIN
 from forgetmi.core.seeding import scope
 from forgetmi.core.suggest import did_you_mean
 from forgetmi.model.net_module import NetModule
+from forgetmi.model.towers.same_conv import SameConv
 
 # Layers that get adapters
 ADAPTABLE = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -30,7 +31,7 @@ def adapted_layers(
     """Names of the layers that a carrier gives adapters to, in the model's own order.
 
     All linear and convolution layers of the towers' stages that may move: not heads, projections, what joins the
-    embeddings, convolutions in groups, nor layers whose weights are read otherwise than by calling them.
+    embeddings, convolutions in groups or dilated ones, nor layers whose weights are read otherwise than by a call.
 
     Args:
         net: The model, without adapters.
@@ -86,9 +87,11 @@ def _adaptable(module: nn.Module) -> bool:
     # A subclass with a forward pass of its own, and weights made of others, are something else
     base = next(kind for kind in ADAPTABLE if isinstance(module, kind))
     kind: Any = type(module)
-    usual = kind.forward is base.forward
+    usual = kind.forward in (base.forward, SameConv.forward)
     if isinstance(module, nn.Conv1d | nn.Conv2d):
-        plain = module.groups == 1 and module.padding_mode == "zeros"
+        plain = (
+            module.groups == 1 and module.padding_mode == "zeros" and set(module.dilation) == {1}
+        )
         usual = usual and plain and kind._conv_forward is base._conv_forward  # type: ignore[attr-defined]
     made = parametrize.is_parametrized(module) or bool(module._forward_pre_hooks)
     return usual and not made

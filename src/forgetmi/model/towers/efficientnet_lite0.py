@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from torch.nn.functional import pad, relu6
+from torch.nn.functional import relu6
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.model.towers.pixels import Normalise
+from forgetmi.model.towers.same_conv import SameConv
 from forgetmi.model.towers.stages import run_stages
 from forgetmi.model.towers.tensor_file import fitting, tensor_file
 
@@ -137,19 +138,6 @@ def _renamed(name: str) -> str:
     return name.replace("_blocks.", "blocks.").replace("._", ".")
 
 
-class _SameConv(nn.Conv2d):
-    """A convolution that pads as TensorFlow's "SAME" does: what is odd goes to the right and below."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Float[b, c, h, w] to Float[b, d, h / stride, w / stride], rounded up."""
-        sides = []
-        for size in (input.shape[3], input.shape[2]):
-            steps = -(-size // self.stride[0])
-            missing = max(0, (steps - 1) * self.stride[0] + self.kernel_size[0] - size)
-            sides += [missing // 2, missing - missing // 2]
-        return super().forward(pad(input, sides))
-
-
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
@@ -159,7 +147,7 @@ class _Stem(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = _SameConv(3, _STEM, 3, stride=2, bias=False)
+        self.conv = SameConv(3, _STEM, 3, stride=2, bias=False)
         self.norm = _norm(_STEM)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -179,13 +167,13 @@ class _Block(nn.Module):
         self.expand_conv: nn.Module = nn.Identity()
         self.bn0: nn.Module = nn.Identity()
         if expansion > 1:
-            self.expand_conv = _SameConv(before, inner, 1, bias=False)
+            self.expand_conv = SameConv(before, inner, 1, bias=False)
             self.bn0 = _norm(inner)
-        self.depthwise_conv = _SameConv(
+        self.depthwise_conv = SameConv(
             inner, inner, kernel, stride=stride, groups=inner, bias=False
         )
         self.bn1 = _norm(inner)
-        self.project_conv = _SameConv(inner, channels, 1, bias=False)
+        self.project_conv = SameConv(inner, channels, 1, bias=False)
         self.bn2 = _norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -202,7 +190,7 @@ class _Head(nn.Module):
 
     def __init__(self, before: int) -> None:
         super().__init__()
-        self.conv = _SameConv(before, WIDTH, 1, bias=False)
+        self.conv = SameConv(before, WIDTH, 1, bias=False)
         self.norm = _norm(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
