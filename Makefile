@@ -55,6 +55,8 @@ docs/command_line.md: $(VENV)/.core FORCE
 
 docs: $(VENV)/.docs docs/command_line.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@! grep -rEl '<(script|img|iframe)[^>]+src="https?:|<link[^>]+rel="stylesheet"[^>]+href="https?:' site --include='*.html' \
+		|| { echo "these pages load something from a network"; exit 1; }
 
 docs-serve: $(VENV)/.docs docs/command_line.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forgetmi.model.own_spec import Sizes
     from forgetmi.report.front_door import report
     from forgetmi.report.pages import write_report
+    from forgetmi.run.progress_bar import progress_bar
     from forgetmi.run.workflow import evaluate, predict, prepare, train, unlearn
     from forgetmi.service.hub import from_pretrained, push_to_hub, save_pretrained
     from forgetmi.service.saving import save
@@ -39,6 +40,7 @@ _WHERE = {
     "predict": "forgetmi.run.workflow",
     "evaluate": "forgetmi.run.workflow",
     "verdict": "forgetmi.audit.front_door",
+    "progress_bar": "forgetmi.run.progress_bar",
     "write_report": "forgetmi.report.pages",
     "Cohort": "forgetmi.core.cohort",
     "Evaluation": "forgetmi.core.scores",
@@ -75,6 +77,7 @@ __all__ = [
     "partition",
     "predict",
     "prepare",
+    "progress_bar",
     "push_to_hub",
     "report",
     "save",

@@ -79,6 +79,15 @@ def report(
     info = method.info if method is not None else _registered(trace.method)
     folder = Path(folder)
     check_output(folder, folder=True)
+    if (folder / "spec.yaml").exists():
+        raise SpecError(
+            Fault(
+                "the folder is the directory of a run",
+                where=folder.name,
+                why="a run's own pages are not replaced by others",
+                do="Choose another folder.",
+            )
+        )
 
     # The models by their names
     signals = {ORIGINAL: original, UNLEARNED: unlearned}

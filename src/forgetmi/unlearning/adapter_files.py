@@ -134,6 +134,12 @@ def with_adapters(model: NetModule, folder: Path) -> NetModule:
 
     Raises:
         CheckpointError: The folder cannot be read, is damaged, or was made for another model.
+
+    Examples:
+        >>> with_adapters(original, Path(folder) / "none")
+        Traceback (most recent call last):
+            ...
+        forgetmi.core.errors.CheckpointError: ...
     """
     adapters = read_adapters(folder)
     where = folder.name
