@@ -137,6 +137,8 @@ def _stages(net: NetModule, task: Task) -> str:
 def _convolutions(net: NetModule, task: Task) -> str:
     if convolutions(net):
         return ""
+    if IMAGE not in net.modalities:
+        return "it works on convolutions, and the model reads no images"
     return "it works on convolutions, and the stages of the model's image tower have none"
 
 
