@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import calibration  # type: ignore[import-not-found]
+import embedding_attacks  # type: ignore[import-not-found]
 import planted  # type: ignore[import-not-found]
 import stored_grid  # type: ignore[import-not-found]
 from forgetmi.audit.rule import Rule
@@ -22,6 +23,7 @@ from forgetmi.commands.options import parse
 from forgetmi.core.cost import Cost
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.core.signals import Signals
+from forgetmi.evaluation.attacks.toy import toy_knowledge
 from forgetmi.run.run_data import open_run
 
 OPTIONS = [
@@ -209,3 +211,22 @@ def test_gaussian_delta_is_the_mean_over_many_patients() -> None:
         for one in (draw.unlearned, *draw.retrained)
     ]
     assert separations[0] - np.mean(separations[1:]) == pytest.approx(case.delta, abs=0.03)
+
+
+def test_planted_sets_hold_the_share_of_retained_patients_that_they_say() -> None:
+    knowledge = toy_knowledge(memory=0.0)
+    before = knowledge.partition
+    for share, inside in ((0.0, 0), (0.5, 6), (1.0, 12)):
+        after = embedding_attacks.planted(knowledge, share, 3).partition
+        assert len(np.unique(after.patient[after.forget])) == 12
+        assert len(np.intersect1d(after.forget, before.retain)) == 2 * inside  # images each
+        assert len(np.intersect1d(after.forget, before.holdout)) == 2 * (12 - inside)
+        for rows in (after.retain, after.holdout):
+            assert not np.isin(rows, after.forget).any()
+
+    # Every head and share has a line; what is known whole is found more often than what nobody knows
+    lines = embedding_attacks.alarms([knowledge], draws=12)
+    assert [line[0] for line in lines[::4]] == ["image", "text", "both"]
+    assert [line[1] for line in lines[:4]] == ["0%", "25%", "50%", "100%"]
+    assert float(lines[3][3]) < float(lines[0][3])
+    assert len(embedding_attacks.as_they_are("toy", knowledge)) == 6
