@@ -18,6 +18,14 @@ FEW = {
 }
 
 
+def runs_under_autocast(name: str, small: Any, original: Any) -> None:
+    """A method ends with finite weights."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        done = apply(small, original, quick(name, epochs=1))
+    for value in done.model.state_dict().values():
+        assert not value.is_floating_point() or bool(torch.isfinite(value).all())
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -27,7 +35,4 @@ FEW = {
     scope="module",
 )
 def test_runs_under_autocast(name: str, small: Any, original: Any) -> None:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        done = apply(small, original, quick(name, epochs=1))
-    for value in done.model.state_dict().values():
-        assert not value.is_floating_point() or bool(torch.isfinite(value).all())
+    runs_under_autocast(name, small, original)

@@ -20,6 +20,7 @@ from tests.conftest import prepare_small
 from tests.contract import test_methods as contract
 from tests.contract.conftest import LOGS, RECIPE
 from tests.contract.foreign import NAMES, prepared_for
+from tests.contract.test_autocast import runs_under_autocast
 
 pytestmark = [
     pytest.mark.slow,
@@ -77,8 +78,11 @@ test_undeclared = contract.test_what_else_is_undeclared_raises
 test_teacher = contract.test_who_asks_the_original_declares_a_teacher
 test_resumes = contract.test_an_interrupted_run_resumes_to_the_same_weights
 test_trace = contract.test_the_trace_is_complete_and_true
-test_autocast = contract.test_runs_under_autocast
 test_one_sample = contract.test_one_forgotten_sample_works_or_is_refused
+
+
+def test_autocast(name: str, small: Any, original: Any) -> None:
+    runs_under_autocast(name, small, original)
 
 
 def test_same_seed_equal(
