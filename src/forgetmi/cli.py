@@ -216,6 +216,17 @@ def _run_in_step(verb: str, rest: Sequence[str]) -> None:
         )
 
     with distributed.process_group(), private_output(rest) as words:
+        if distributed.sharded() and verb == "unlearn":
+            raise SpecError(
+                Fault(
+                    "unlearning cannot be sharded",
+                    where="FSDP",
+                    why="methods copy the model, change single weights and differentiate single batches, which parts "
+                    "of weights do not allow",
+                    do="Launch without FSDP: every process then holds the whole model; --training.recompute and "
+                    "--training.bf16 save memory.",
+                )
+            )
         if distributed.sharded() and verb != "train":
             print(
                 "note: trained models are sharded while they train; to unlearn, relearn and evaluate, every process "

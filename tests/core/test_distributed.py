@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from forgetmi.cli import main
+from forgetmi.cli import _run_in_step, main
 from forgetmi.core import distributed
 from forgetmi.core.errors import SpecError
 from forgetmi.core.registry import methods
@@ -297,3 +297,13 @@ def test_torchrun_trains_and_unlearns(tmp_path: Path) -> None:
     done = subprocess.run(run, capture_output=True, text=True, env=os.environ, check=True)
     assert (tmp_path / "run" / "report.html").exists()
     assert done.stdout.count("Report:") == 1
+
+
+def test_unlearning_is_not_sharded_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in one of the processes of accelerate launch --use_fsdp
+    monkeypatch.setattr(distributed, "process_group", contextlib.nullcontext)
+    monkeypatch.setattr(distributed, "sharded", lambda: True)
+    monkeypatch.setattr("forgetmi.core.process_output.private_output", contextlib.nullcontext)
+    with pytest.raises(SpecError, match="unlearning cannot be sharded") as caught:
+        _run_in_step("unlearn", ["--out", "model"])
+    assert "Launch without FSDP" in str(caught.value)

@@ -124,7 +124,8 @@ def _plain_records() -> SampleStore:
         np.arange(8),
         {},
         "0",
-        np.full(8, "", dtype=object),
+        np.zeros((8, 32), np.uint8),
+        np.arange(8),
     )
     reports, tokenizer = np.array(REPORTS, object), Tokenizer(VOCABULARY)
     return SampleStore(

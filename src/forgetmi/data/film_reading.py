@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, final, overload
 
+import numpy as np
+
+from forgetmi.core.arrays import Ints
 from forgetmi.core.errors import Fault
 from forgetmi.data.decode import ImageFault, split_locator
 from forgetmi.data.image_file import ImageFile
@@ -56,13 +59,59 @@ class Readings:
         return len(self.contents) + len(self.faults)
 
 
-def film_places(locators: Sequence[str]) -> list[FilmPlace]:
+@final
+class FilmPlaces(Sequence[FilmPlace]):
+    """Places of films, sorted by path and place in it; 24 bytes each, however long their paths are.
+
+    Args:
+        paths: The distinct paths, sorted.
+        path: Int[n], number of each film's path.
+        index: Int[n], its place in a stack or -1.
+        number: Int[n], number of its locator.
+    """
+
+    def __init__(self, paths: Sequence[str], path: Ints, index: Ints, number: Ints) -> None:
+        self._paths = paths
+        self._path, self._index, self._number = path, index, number
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    @overload
+    def __getitem__(self, key: int) -> FilmPlace: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[FilmPlace]: ...
+
+    def __getitem__(self, key: int | slice) -> FilmPlace | list[FilmPlace]:
+        if isinstance(key, slice):
+            return [self[at] for at in range(*key.indices(len(self)))]
+        path = self._paths[self._path[key]]
+        return FilmPlace(path, int(self._index[key]), int(self._number[key]))
+
+    def __iter__(self) -> Iterator[FilmPlace]:
+        return (self[at] for at in range(len(self)))
+
+
+def film_places(locators: Sequence[str]) -> FilmPlaces:
     """The places of films, sorted, so that a stack is opened once and read in order."""
-    places = []
+    number_of: dict[str, int] = {}
+    path = np.empty(len(locators), np.int64)
+    index = np.full(len(locators), -1, np.int64)
     for number, locator in enumerate(locators):
-        path, index = split_locator(locator)
-        places.append(FilmPlace(path, -1 if index is None else index, number))
-    return sorted(places)
+        name, place = split_locator(locator)
+        path[number] = number_of.setdefault(name, len(number_of))
+        if place is not None:
+            index[number] = place
+
+    # Paths in their order, then all films by path, place and number
+    paths = sorted(number_of)
+    rank = np.empty(len(paths), np.int64)
+    for at, name in enumerate(paths):
+        rank[number_of[name]] = at
+    path = rank[path]
+    order = np.lexsort((np.arange(len(path)), index, path))
+    return FilmPlaces(paths, path[order], index[order], order)
 
 
 def read_films(

@@ -43,7 +43,8 @@ class ImageStore:
         slot: Place of each row in its shard.
         notices: What was converted while decoding, and for how many rows of this cohort.
         digest: Digest of the content of all rows and of the preprocessing.
-        content: SHA-256 of each row's image file (of an NPY stack: of its image), hex; "" = no image.
+        contents: UInt8[m, 32], SHA-256 of each distinct image file (of an NPY stack: of its image); zeros = no image.
+        number: Int[n], which of these each row has.
         damaged: How many images of the cache, and files of many, were found to be damaged and were decoded again.
     """
 
@@ -53,7 +54,8 @@ class ImageStore:
     slot: Ints
     notices: Mapping[str, int]
     digest: str
-    content: Strings
+    contents: npt.NDArray[np.uint8]
+    number: Ints
     damaged: int = 0
 
     def __len__(self) -> int:
@@ -63,6 +65,16 @@ class ImageStore:
         return (
             f"ImageStore({len(self)} rows, {self.preprocessing.size} px, digest {self.digest[:12]})"
         )
+
+    @property
+    def content(self) -> Strings:
+        """SHA-256 of each row's image file (of an NPY stack: of its image), n in hex; "" = no image."""
+        known = self.contents.any(axis=1)
+        texts = [
+            digest.tobytes().hex() if there else ""
+            for digest, there in zip(self.contents, known, strict=True)
+        ]
+        return np.array(texts, dtype=object)[self.number]
 
     def images(self, rows: Ints) -> npt.NDArray[np.float32]:
         """Images of b rows of the cohort.
@@ -246,7 +258,6 @@ def _store(
     for number in code:
         digest.update(contents[number] or bytes(32))
 
-    hex_contents = np.array([content.hex() for content in contents], dtype=object)
     return ImageStore(
         preprocessing=preprocessing,
         shards=pixels,
@@ -254,6 +265,9 @@ def _store(
         slot=slot,
         notices=+notices,
         digest=digest.hexdigest(),
-        content=hex_contents[code],
+        contents=np.frombuffer(
+            b"".join(content or bytes(32) for content in contents), np.uint8
+        ).reshape(-1, 32),
+        number=code,
         damaged=shards.damaged,
     )
