@@ -85,7 +85,7 @@ def build_cohort(
     named = np.where(patient == "", "", patient_digest)
     findings = Findings(rows, named, list(rows.faults))
     _check_identifiers(findings, patient, study, image_id)
-    report = _shared(_reports(findings, missing_allowed=missing_allowed))
+    report = _reports(findings, missing_allowed=missing_allowed)
     _check_spellings(findings, written, _Identifiers(patient, study, image_id, group), identity)
     label, class_names, of_labels = labels_of_task(
         rows, findings, task=task, classes=classes, rules=rules or FindingRules()
@@ -221,7 +221,9 @@ def _check_identifiers(
 
 def _reports(findings: Findings, *, missing_allowed: bool) -> Strings:
     """The reports, "" where there is none; a fault for each of these unless they are allowed."""
-    reports = findings.rows.report
+    # Each text once in memory: the images of a study have one report
+    code, distinct = codes(findings.rows.report)
+    reports = distinct[code]
     without_text = np.array([is_missing_text(report) for report in reports], dtype=bool)
     if missing_allowed:
         return np.where(without_text, "", reports)
@@ -232,12 +234,6 @@ def _reports(findings: Findings, *, missing_allowed: bool) -> Strings:
         do="Leave out rows without a report, or keep them with --cohort.missing allow.",
     )
     return reports
-
-
-def _shared(reports: Strings) -> Strings:
-    """The same reports, each text once in memory: the images of a study have one report."""
-    code, distinct = codes(reports)
-    return distinct[code]
 
 
 def _notices(rows: RawRows, label: Any, study: Strings, patient: Strings) -> tuple[str, ...]:

@@ -45,7 +45,13 @@ class ShardFile:
         # As long as this process lives, nobody takes the file for a leftover.
         take(self._file)
         self._path = Path(self._file.name)
-        self._journal = ShardJournal(_journal_of(self._path), key) if resumable else None
+        self._journal: ShardJournal | None = None
+        try:
+            if resumable:
+                self._journal = ShardJournal(_journal_of(self._path), key)
+        except OSError:
+            self.discard()
+            raise
 
     @classmethod
     def _of_leftover(cls, file: IO[bytes], path: Path, size: int, key: CacheKey) -> ShardFile:

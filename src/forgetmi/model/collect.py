@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from forgetmi.core.arrays import Ints
 from forgetmi.core.batch import Batch, Model, Outputs
@@ -18,6 +18,7 @@ from forgetmi.core.labels import AS_IT_IS, Scale
 from forgetmi.core.modalities import LOGITS, parted
 from forgetmi.core.signals import Signals
 from forgetmi.model.modes import evaluating
+from forgetmi.model.output_arrays import OutputArrays
 
 
 class BatchSource(Protocol):
@@ -80,7 +81,7 @@ def collect(
     plan = [rows[order[start : start + batch_size]] for start in starts]
 
     # Outputs stay on the device for some batches: reading them waits for all that was launched.
-    outputs: dict[str, list[Tensor]] = {}
+    outputs = OutputArrays(order)
     waiting: list[Outputs] = []
     with evaluating(module), torch.inference_mode():
         done = 0
@@ -95,10 +96,7 @@ def collect(
 
         _keep(outputs, waiting)
 
-    # In the order of the given rows again.
-    restored = np.argsort(order)
-    arrays = {name: torch.cat(parts).numpy()[restored] for name, parts in outputs.items()}
-    logits, embedding = parted(arrays)
+    logits, embedding = parted(outputs.arrays())
     logits = {head: scale.units(values) for head, values in logits.items()}
     return Signals(
         model=model_digest,
@@ -120,7 +118,7 @@ def _batches(records: BatchSource, plan: Sequence[Ints], device: torch.device) -
     return (records.batch(rows) for rows in plan)
 
 
-def _keep(collected: dict[str, list[Tensor]], batches: Sequence[Outputs]) -> None:
+def _keep(collected: OutputArrays, batches: Sequence[Outputs]) -> None:
     """Add the outputs of some batches, on the processor; logits in float64, of which measures take differences."""
     if not batches:
         return
@@ -128,6 +126,8 @@ def _keep(collected: dict[str, list[Tensor]], batches: Sequence[Outputs]) -> Non
     # All are joined before the first is read, which waits for the device.
     names = list(batches[0].named())
     joined = [torch.cat([outputs.named()[name] for outputs in batches]) for name in names]
+    read: dict[str, Any] = {}
     for name, values in zip(names, joined, strict=True):
         kind = torch.float64 if name.endswith(LOGITS) else torch.float32
-        collected.setdefault(name, []).append(values.to("cpu", kind))
+        read[name] = values.to("cpu", kind).numpy()
+    collected.add(read)
