@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from forgetmi.cohort.canaries import read_canaries, write_canaries
@@ -210,7 +210,9 @@ def _evaluate(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> Evalua
 
     write_text(directory.metrics, evaluation.to_json())
     write_json(directory.trace("evaluate"), {"cost": asdict(meter.cost)})
-    return evaluation
+
+    # The signals are on disk; what would draw them keeps none in memory
+    return replace(evaluation, draw=None)
 
 
 def _audit(spec: RunSpec, directory: RunDirectory, data: OpenedRun) -> None:

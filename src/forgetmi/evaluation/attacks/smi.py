@@ -88,10 +88,10 @@ def never_seen_share(
         + fourth * pi**4
     )
 
-    # The distance of means, and both together
+    # The distance of means, and both together: over scale^2 and scale, without dividing where nothing varies
     means = -2 * np.outer((mean - retained.mean) @ d, pi) + (d @ d) * pi**2
-    scale = np.maximum(unbiased * total, np.finfo(float).tiny)[:, None]
-    both = covariances / scale**2 + means / scale
+    scale = np.maximum(unbiased * total, 0)[:, None]
+    both = covariances + means * scale
     return pi[both.argmin(1)], pi[covariances.argmin(1)]
 
 
