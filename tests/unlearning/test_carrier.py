@@ -494,6 +494,12 @@ def test_trainings_that_a_carrier_does_not_suit(small: Any, original: ImageText)
         check_training(FineTune(), original, Carrier("lora"))
     with pytest.raises(MethodError, match="it keeps a log of the training of the whole model"):
         check_training(Rewind(), original, Carrier("heads"))
+    with pytest.raises(MethodError, match="an original cannot be trained by adapters alone"):
+        workflow.train(
+            prepared=small.prepared,
+            partition=small.partition,
+            recipe=Recipe(epochs=1, carrier="lora"),
+        )
     check_training(FineTune(), original, Carrier("heads"))
     check_training(Rewind(), original, Carrier())
 
@@ -523,7 +529,14 @@ def test_frozen_layers_rest_while_moving_ones_learn(original: ImageText) -> None
     assert not carried.img_model.bn1.training
     assert carried.img_model.layer3[0].bn1.training
     assert not carried.text_model.bert.encoder.training
-    beside = carry(original, Carrier("lora"), seed=0)
+
+    # Beside adapters dropout acts, but no statistics move, of whatever norm
+    odd = nn.Sequential(nn.BatchNorm1d(2, affine=False), nn.InstanceNorm2d(2))
+    with_norms = copy.deepcopy(original)
+    with_norms.text_model.odd = odd
+    beside = carry(with_norms, Carrier("lora"), seed=0)
     learning(beside)
+    assert not beside.text_model.odd[0].training
+    assert beside.text_model.odd[1].training
     assert not beside.img_model.layer3[0].bn1.training
     assert beside.text_model.bert.encoder.training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from forgetmi.core.compile_mode import Compile
 from forgetmi.model.prefix import Prefix
@@ -22,11 +23,12 @@ class Execution:
         prefixes: Outputs of an encoder's first steps ("image", "text"); the encoder starts from those.
         recompute: Whether activations are computed again in the backward pass, which saves memory and takes time.
         compile: Whether encoders are compiled or captured; see `forgetmi.model.compiling.compiled`.
-        still: Whether frozen layers draw no dropout in training; see `forgetmi.model.modes.learning`.
+        still: What of frozen layers rests in training besides their weights: norms = statistics; layers = statistics
+            and dropout; see `forgetmi.model.modes.learning`.
     """
 
     micro_batches: int = 1
     prefixes: Mapping[str, Prefix] = field(default_factory=dict)
     recompute: bool = False
-    still: bool = False
+    still: Literal["", "norms", "layers"] = ""
     compile: Compile = "off"

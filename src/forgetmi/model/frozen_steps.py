@@ -69,7 +69,9 @@ def training_prefixes(model: object, batches: Iterable[Batch], recipe: Recipe) -
         batches: Every sample of the training, on any device.
         recipe: The training's.
     """
-    held = isinstance(model, Composed) or (isinstance(model, ImageText) and model.execution.still)
+    held = isinstance(model, Composed) or (
+        isinstance(model, ImageText) and model.execution.still == "layers"
+    )
     if not held or recipe.epochs < 2 or recipe.shift > 0 or recipe.bf16:
         return {}
     assert isinstance(model, Composed | ImageText)

@@ -39,10 +39,13 @@ def learning(model: nn.Module) -> None:
         if frozen:
             module.eval()
 
-    # Where a carrier moves a few layers alone, all others give the same for the same sample
+    # Where a carrier moves a few layers alone, all others give the same for the same sample; beside adapters they
+    # keep their statistics
     for net in net_modules(model):
-        if net.execution.still:
+        if net.execution.still == "layers":
             _still(net)
+        if net.execution.still == "norms":
+            _still_norms(net)
 
 
 def _still(module: nn.Module) -> None:
@@ -53,3 +56,11 @@ def _still(module: nn.Module) -> None:
     elif not all(weights):
         for child in module.children():
             _still(child)
+
+
+def _still_norms(net: nn.Module) -> None:
+    """Put every norm that keeps running statistics and does not move itself in eval mode."""
+    for module in net.modules():
+        keeps = isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
+        if keeps and not any(weight.requires_grad for weight in module.parameters()):
+            module.eval()

@@ -59,6 +59,7 @@ from forgetmi.run.pretrained import check_encoder
 from forgetmi.run.vocabulary import trained_tokenizer
 from forgetmi.unlearning import method as base
 from forgetmi.unlearning.carrier import carry, put_back
+from forgetmi.unlearning.carrier_applies import check_trainable
 from forgetmi.unlearning.pool_targets import PoolTargets
 
 
@@ -195,6 +196,7 @@ def train(
     model = new = build(prepared.spec, seed=seed).to(device)
     if carrier != FULL:
         _check_whole(carrier)
+        check_trainable(new, carrier)
         model = carry(new, carrier, seed=derive(seed, "train", "adapters"))
 
     # What frozen first stages of towers make of each sample is computed once.

@@ -100,7 +100,9 @@ def carry(model: NetModule, carrier: Carrier, *, seed: int) -> NetModule:
             weight.requires_grad_(False)
 
     for net in net_modules(carried):
-        net.execution = replace(net.execution, still=carrier.kind != "lora")
+        net.execution = replace(
+            net.execution, still="norms" if carrier.kind == "lora" else "layers"
+        )
     return carried
 
 
@@ -136,7 +138,7 @@ def put_back(carried: NetModule, like: nn.Module) -> NetModule:
     for weight, other in zip(carried.parameters(), like.parameters(), strict=True):
         weight.requires_grad_(other.requires_grad)
     for net in net_modules(carried):
-        net.execution = replace(net.execution, still=False)
+        net.execution = replace(net.execution, still="")
     return carried
 
 

@@ -99,6 +99,15 @@ def check_training(method: Any, net: NetModule, carrier: Carrier) -> None:
                 do="Train with the carrier full, or choose another method.",
             )
         )
+    check_trainable(net, carrier)
+
+
+def check_trainable(net: NetModule, carrier: Carrier) -> None:
+    """Refuse a carrier for the training of any new model of a kind.
+
+    Raises:
+        MethodError: The model has nothing for the carrier, or a random tower for adapters.
+    """
     if carrier.kind == "lora" and (reason := random_tower(net)):
         raise MethodError(
             Fault(

@@ -226,7 +226,7 @@ class Context:
 
         # What a carrier holds still is computed once for each sample.
         prefixes = {}
-        if model.execution.still:
+        if model.execution.still == "layers":
             read = loader.batches(loader.rows if rows is None else rows)
             prefixes = training_prefixes(model, read, recipe)
 
