@@ -24,6 +24,7 @@ from forgetmi.core.files import write_text
 from forgetmi.core.registry import methods
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.model.architecture import Architecture
+from forgetmi.requests.cost_check import TOLERANCE, checks
 from forgetmi.requests.cost_law import (
     FORMAT,
     RETRAIN,
@@ -46,9 +47,6 @@ MEASURED = (*READS_FORGOTTEN, *TRAINS_ON_THE_REST)
 
 # A percentage so small that one patient is drawn
 ONE_PATIENT = 0.001
-
-# How much dearer than the best a choice may be
-TOLERANCE = 0.15
 
 SMALL = {
     "cohort": {"size": 32},
@@ -186,53 +184,6 @@ def read_runs(path: Path) -> list[MeasuredRun]:
     return found
 
 
-@dataclass(frozen=True)
-class Checked:
-    """One request that the lines were not fitted on.
-
-    Args:
-        patients: Size of the cohort.
-        images, forgotten: Of it.
-        chosen, best: Method that the law calls the cheapest, and the one that was.
-        excess: Seconds of the chosen one over those of the best, minus 1.
-        inside: Methods whose seconds lie in the interval that the law gives for them.
-        methods: How many were compared.
-    """
-
-    patients: int
-    images: int
-    forgotten: int
-    chosen: str
-    best: str
-    excess: float
-    inside: int
-    methods: int
-
-
-def checks(law: CostLaw, names: tuple[str, ...]) -> list[Checked]:
-    """Whether the law's choice among some methods costs little more than the best, request by request."""
-    requests: dict[tuple[int, int, int], dict[str, float]] = {}
-    for run in law.costs.runs:
-        if run.use == "check" and run.method in names:
-            key = (run.patients, run.images, run.forgotten)
-            requests.setdefault(key, {})[run.method] = run.cpu_seconds
-
-    found = []
-    for (patients, images, forgotten), seconds in sorted(requests.items()):
-        if set(seconds) != set(names):
-            continue
-        lines = {name: law.lines[name] for name in names}
-        if any(line.outside(images, forgotten) for line in lines.values()):
-            continue
-        expected = {name: line.estimate(images, forgotten) for name, line in lines.items()}
-        chosen = min(expected, key=lambda name: expected[name].seconds)
-        best = min(seconds, key=lambda name: seconds[name])
-        inside = sum(expected[one].low <= seconds[one] <= expected[one].high for one in names)
-        excess = seconds[chosen] / seconds[best] - 1
-        found.append(Checked(patients, images, forgotten, chosen, best, excess, inside, len(names)))
-    return found
-
-
 def tables(law: CostLaw) -> list[str]:
     """The lines, and how the law chose for requests that it had not seen."""
     per_image = law.lines[RETRAIN].coefficients[1]
@@ -263,14 +214,18 @@ def tables(law: CostLaw) -> list[str]:
         "all four methods": MEASURED,
         "those that do not read the forgotten": TRAINS_ON_THE_REST,
     }.items():
-        found = checks(law, names)
-        good = sum(one.excess <= TOLERANCE for one in found)
+        found = checks(law.costs, names)
+        if not found:
+            lines.append(f"- Choosing among {title}: too few runs to leave a request out.")
+            continue
+        good = sum(one.good for one in found)
         inside = sum(one.inside for one in found)
         every = sum(one.methods for one in found)
         worst = max((one.excess for one in found), default=0.0)
         lines.append(
-            f"- Choosing among {title}: within {TOLERANCE:.0%} of the best in {good} of {len(found)} requests, at "
-            f"worst {worst:.0%} dearer; {inside} of {every} costs lie in their 95 % interval."
+            f"- Choosing among {title} for a request that the lines were not fitted on: within {TOLERANCE:.0%} of the "
+            f"best in {good} of {len(found)}, at worst {worst:.0%} dearer; {inside} of {every} costs lie in their 95 % "
+            "interval."
         )
     return lines
 

@@ -16,6 +16,7 @@ from forgetmi.core.errors import SpecError
 from forgetmi.evidence.record import Record
 from forgetmi.evidence.record_files import read_record
 from forgetmi.requests.cost_advice import CostAdvice, choose
+from forgetmi.requests.cost_check import checks
 from forgetmi.requests.cost_law import (
     CostLaw,
     MeasuredCosts,
@@ -87,6 +88,22 @@ def test_what_did_not_vary_is_left_out() -> None:
     assert retraining.outside(300, 30) == ""
     one_cohort = fit_line([100, 100, 100], [1, 5, 10], [4.0, 8.0, 13.0], name="m")
     assert np.allclose(one_cohort.coefficients, [3.0, 0.0, 1.0])
+
+
+def test_no_part_of_a_cost_is_negative() -> None:
+    """The rest is fitted as if the part were not there."""
+    seconds = [5 - 0.005 * n + 0.5 * f for n, f in GRID]
+    line = fit_line(*zip(*GRID, strict=True), seconds, name="m")  # type: ignore[arg-type]
+    x = np.array([[1.0, f] for _, f in GRID]) / np.array(seconds)[:, None]
+    expected = np.linalg.lstsq(x, np.ones(len(GRID)), rcond=None)[0]
+    assert np.allclose(line.coefficients, [expected[0], 0.0, expected[1]])
+    assert line.freedom == len(GRID) - 2
+    assert not line.covariance[1].any()
+
+    # A part by forgotten image may be: who trains on the rest has less to do
+    rest = [2 + 0.1 * n - 0.1 * f for n, f in GRID]
+    line = fit_line(*zip(*GRID, strict=True), rest, name="m")  # type: ignore[arg-type]
+    assert np.allclose(line.coefficients, [2.0, 0.1, -0.1])
 
 
 def test_too_few_runs_and_runs_that_tell_nothing_are_refused() -> None:
@@ -251,3 +268,34 @@ def test_the_command_names_the_cheapest(
         assert main([*words, *wrong]) == 2
     assert main([*with_law, "--forgotten-images", "300"]) == 2
     assert main([*words, "--cost-law", str(tmp_path / "absent"), "--images", "9"]) == 2
+
+
+def test_exact_costs_are_chosen_right_for_requests_that_were_left_out() -> None:
+    found = checks(costs(), ("undo", "forget_mi"))
+    assert len(found) == len(GRID)
+    assert all(one.excess == pytest.approx(0) and one.chosen == one.best for one in found)
+    assert {one.chosen for one in found} == {"undo", "forget_mi"}
+    assert {one.methods for one in found} == {2}
+
+
+def test_a_request_is_judged_by_lines_that_have_not_seen_it() -> None:
+    """One run that costs a hundred times what its line says is not expected by the others."""
+    measured = costs()
+    odd = next(run for run in measured.runs if (run.method, run.images) == ("forget_mi", 200))
+    dear = dataclasses.replace(odd, cpu_seconds=100 * odd.cpu_seconds)
+    runs = tuple(dear if run == odd else run for run in measured.runs)
+    found = checks(dataclasses.replace(measured, runs=runs), ("undo", "forget_mi"))
+    worst = max(found, key=lambda one: one.excess)
+    assert (worst.images, worst.forgotten) == (200, odd.forgotten)
+    assert worst.chosen == "forget_mi"
+    assert worst.best == "undo"
+    assert not worst.good
+    assert worst.inside == 1
+
+
+def test_requests_without_all_methods_or_runs_are_passed_over() -> None:
+    measured = costs()
+    without = tuple(run for run in measured.runs if (run.method, run.forgotten) != ("undo", 10))
+    assert len(checks(dataclasses.replace(measured, runs=without), ("undo", "forget_mi"))) < 9
+    few = tuple(run for run in measured.runs if run.images == 100 or run.method == "retrain")
+    assert checks(dataclasses.replace(measured, runs=few), ("undo", "forget_mi")) == []

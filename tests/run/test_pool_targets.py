@@ -168,10 +168,10 @@ class Peeking(CalibratedConsensus):
 
     file: str = ""
 
-    def apply(self, *given: Any) -> Any:
+    def apply(self, model: Any, loaders: Any, context: Any) -> Any:
         with contextlib.suppress(MethodError):
             Signals.load(Path(self.file))
-        return super().apply(*given)
+        return super().apply(model, loaders, context)
 
 
 @pytest.mark.parametrize("file", ["audit/signals/member-0-0.npz", "target/signals/member-2-0.npz"])

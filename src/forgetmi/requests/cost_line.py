@@ -37,7 +37,8 @@ class CostLine:
     """CPU seconds of one method: ``c + a n + b f`` for n images that a model was trained on, f of them forgotten.
 
     With rho = f / n that is n (c / n + a + b rho): for one cohort a straight line in the share forgotten. Terms that
-    did not vary among the runs are left out.
+    did not vary among the runs are left out, and so is c or a where it came out below 0: no work takes less than
+    nothing.
 
     Args:
         coefficients: Float[3], c, a and b; 0 where left out.
@@ -108,8 +109,7 @@ def fit_line(
 
     # What did not vary cannot be told from the constant
     varies = np.array([True, len(set(images)) > 1, len(set(forgotten)) > 1])
-    freedom = len(measured) - int(varies.sum())
-    if freedom < 1:
+    if len(measured) <= varies.sum():
         raise SpecError(
             Fault(
                 f"too few runs of {name} to fit its cost",
@@ -118,9 +118,8 @@ def fit_line(
             )
         )
 
-    relative = columns[:, varies] / measured[:, None]
-    solution, _, rank, _ = np.linalg.lstsq(relative, np.ones(len(measured)), rcond=None)
-    if rank < relative.shape[1]:
+    relative = columns / measured[:, None]
+    if np.linalg.matrix_rank(relative[:, varies]) < varies.sum():
         raise SpecError(
             Fault(
                 f"the runs of {name} do not tell what its cost depends on",
@@ -129,12 +128,18 @@ def fit_line(
             )
         )
 
+    # Neither the fixed part nor that of each image is negative: the lowest is left out, and the rest fitted again
+    coefficients = _least_squares(relative, varies)
+    while coefficients[:2].min() < 0:
+        varies[int(coefficients[:2].argmin())] = False
+        coefficients = _least_squares(relative, varies)
+
     # Of the coefficients that were fitted; the others are 0 for certain
-    residual = relative @ solution - 1
+    freedom = len(measured) - int(varies.sum())
+    residual = relative @ coefficients - 1
     spread = float(np.sqrt(residual @ residual / freedom))
-    coefficients, covariance = np.zeros(3), np.zeros((3, 3))
-    coefficients[varies] = solution
-    covariance[np.ix_(varies, varies)] = spread**2 * np.linalg.inv(relative.T @ relative)
+    used, covariance = relative[:, varies], np.zeros((3, 3))
+    covariance[np.ix_(varies, varies)] = spread**2 * np.linalg.inv(used.T @ used)
 
     shares = np.array(forgotten) / np.array(images)
     return CostLine(
@@ -145,3 +150,11 @@ def fit_line(
         (int(min(images)), int(max(images))),
         (float(shares.min()), float(shares.max())),
     )
+
+
+def _least_squares(relative: Floats, used: np.ndarray) -> Floats:
+    """Float[3], the coefficients of the terms that are used; 0 of the others."""
+    coefficients = np.zeros(3)
+    ones = np.ones(len(relative))
+    coefficients[used] = np.linalg.lstsq(relative[:, used], ones, rcond=None)[0]
+    return coefficients
