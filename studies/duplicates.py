@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from forgetmi.cohort.openi_reports import read_openi_reports
-from forgetmi.cohort.synthetic import STACK, TABLE, make_synthetic
+from forgetmi.cohort.synthetic_making import STACK, TABLE, make_synthetic
 from forgetmi.core.arrays import Ints, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.data.image_copies import SIDE, same_images

@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgetmi.audit.rule import AuditSpec, Rule
-from forgetmi.cohort.synthetic import SyntheticCohort, make_synthetic, synthetic_table
+from forgetmi.cohort.synthetic import SyntheticCohort, synthetic_table
+from forgetmi.cohort.synthetic_making import make_synthetic
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.forget_mi import ForgetMI

@@ -84,7 +84,7 @@ def test_from_nothing_to_tables(
 ) -> None:
     out = tmp_path / "bench"
     short = ("--training.epochs", "1")
-    options = ("--methods", "retrain", "cf_k:epochs=1", "sisa", broken, *short)
+    options = ("--methods", "retrain", "cf_k:epochs=1", "sisa:shards=2,slices=1", broken, *short)
     assert bench(out, *options, "--dry-run") == 0
     planned = capsys.readouterr().out
     assert "7 models, 7 to make" in planned
@@ -98,7 +98,7 @@ def test_from_nothing_to_tables(
     assert "7/7 models" in said.err
     table = (out / "tables" / "table1.md").read_text()
     assert "| CF-k (epochs 1) |" in table
-    assert "| Original for SISA |" in table
+    assert "| Original for SISA (shards 2, slices 1) |" in table
     assert "not measured: failed" in table
     assert "ZeroDivisionError" in table
     assert "not resolvable" in table
@@ -161,13 +161,20 @@ def test_interrupted_and_gone_on_with_gives_the_same(
 
 
 def test_models_are_those_of_a_run(tmp_path: Path) -> None:
-    run = replace(SPEC, partition=PartitionSpec(percent=12.0), method=CFk(epochs=1), retrains=1)
+    run = replace(
+        SPEC,
+        partition=PartitionSpec(percent=12.0),
+        training=replace(SPEC.training, epochs=1),
+        method=CFk(epochs=1),
+        retrains=1,
+    )
     directory = RunDirectory(tmp_path / "run")
     names = model_names(run)
     for name in names:
         make_model(run, directory.root, name, lambda done, total: None)
     store = Store(tmp_path / "bench")
-    assert bench(store.root, "--methods", "cf_k:epochs=1", "--retrains", "1") == 0
+    short = ("--methods", "cf_k:epochs=1", "--retrains", "1", "--training.epochs", "1")
+    assert bench(store.root, *short) == 0
     found = {one.model for one in signals(store).values()}
     assert found == {Signals.load(directory.signals(name)).model for name in names}
 

@@ -16,7 +16,8 @@ from forgetmi.cohort.phantom.measurements import (
     has_no_film,
 )
 from forgetmi.cohort.phantom.patient import draw_patient, hidden_severity
-from forgetmi.cohort.synthetic import COLUMNS, STACK, TABLE, make_synthetic, synthetic_table
+from forgetmi.cohort.synthetic import synthetic_table
+from forgetmi.cohort.synthetic_making import COLUMNS, STACK, TABLE, make_synthetic
 from forgetmi.core.errors import CohortError
 
 

@@ -12,7 +12,8 @@ from forgetmi.cli import main
 from forgetmi.cohort.partition import partition
 from forgetmi.cohort.partition_file import write_partition
 from forgetmi.cohort.row_order import rows_digest
-from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
+from forgetmi.cohort.synthetic import synthetic_table
+from forgetmi.cohort.synthetic_making import make_synthetic
 from forgetmi.core.errors import PartitionError
 
 

@@ -19,7 +19,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from forgetmi.cohort.phantom.patient import CAUSES, GRADES, SHARES, draw_patient, image_count
-from forgetmi.cohort.synthetic import COLUMNS, STACK, TABLE, SyntheticCohort, make_synthetic
+from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.cohort.synthetic_making import COLUMNS, STACK, TABLE, make_synthetic
 from forgetmi.core.errors import CohortError
 from forgetmi.core.files import default_cache
 from forgetmi.core.partial_files import is_partial
@@ -221,8 +222,9 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_killed_generation_is_never_read(tmp_path: Path, key: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from forgetmi.cohort import synthetic;"
-        "synthetic.draw_patient = lambda *a, **k: os._exit(9);"
+        "import os, sys; from pathlib import Path;"
+        "from forgetmi.cohort import synthetic, synthetic_making;"
+        "synthetic_making.draw_patient = lambda *a, **k: os._exit(9);"
         "synthetic.SyntheticCohort(patients=3, size=16, cache=Path(sys.argv[1])).load()"
     )
     cache = tmp_path / "cache"

@@ -36,7 +36,7 @@ def train_once(small: Any) -> Callable[[str], nn.Module]:
 
     @functools.cache
     def train(kind: str) -> nn.Module:
-        method = methods.get(kind)() if kind else Retrain()
+        method = quick(kind) if kind else Retrain()
         # Rounding is small beside what a longer fit makes of the joint embedding
         with gate_steps(100):
             made = train_original(
@@ -53,10 +53,24 @@ def original(name: str, train_once: Callable[[str], nn.Module]) -> nn.Module:
     return train_once(name if "training log" in methods.get(name).info.reads else "")
 
 
+# As little as a method can do, by the names of its options
+LITTLE: dict[str, Any] = {
+    "epochs": 2,
+    "train_epochs": 2,
+    "repair_epochs": 2,
+    "tune_epochs": 1,
+    "repair_steps": 20,
+    "copies": 3,
+    "draws": 3,
+    "shards": 2,
+    "slices": 2,
+}
+
+
 def quick(name: str, **changes: Any) -> Any:
-    """A method with two epochs, where it has epochs."""
+    """A method that does little, with two epochs where it has epochs."""
     method = methods.get(name)()
-    fields, wanted = {f.name for f in dataclasses.fields(method)}, {"epochs": 2, **changes}
+    fields, wanted = {f.name for f in dataclasses.fields(method)}, LITTLE | changes
     return dataclasses.replace(
         method, **{key: value for key, value in wanted.items() if key in fields}
     )

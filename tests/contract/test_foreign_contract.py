@@ -18,7 +18,7 @@ from forgetmi.run.original_training import train_original
 from forgetmi.unlearning.applies import applies
 from tests.conftest import prepare_small
 from tests.contract import test_methods as contract
-from tests.contract.conftest import LOGS, RECIPE
+from tests.contract.conftest import LOGS, RECIPE, quick
 from tests.contract.foreign import NAMES, prepared_for
 from tests.contract.test_autocast import runs_under_autocast
 
@@ -42,7 +42,7 @@ def train_once(small: Any) -> Callable[[str], Any]:
         made = train_original(
             prepared=small.prepared,
             partition=small.partition,
-            method=methods.get(name)() if name else Retrain(),
+            method=quick(name) if name else Retrain(),
             recipe=RECIPE,
             seed=3,
         )

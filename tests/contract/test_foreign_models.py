@@ -58,7 +58,7 @@ def originals(foreign: Any) -> Callable[[str], Any]:
 
     @functools.cache
     def train(name: str) -> Any:
-        method = methods.get(name)() if name else Retrain()
+        method = quick(name) if name else Retrain()
         return train_original(
             prepared=foreign.prepared,
             partition=foreign.partition,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from forgetmi.cohort.synthetic import SyntheticCohort, make_synthetic
+from forgetmi.cohort.synthetic import SyntheticCohort
+from forgetmi.cohort.synthetic_making import make_synthetic
 from forgetmi.cohort.table import TableCohort
 from forgetmi.evidence.verify import verify
 from forgetmi.run.finish import finish

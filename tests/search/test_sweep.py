@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from forgetmi.cli import main
-from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
+from forgetmi.cohort.synthetic import synthetic_table
+from forgetmi.cohort.synthetic_making import make_synthetic
 from forgetmi.core.errors import SpecError
 from forgetmi.core.signals import Signals
 from forgetmi.methods.cf_k import CFk

@@ -75,7 +75,8 @@ def make_table(argv: Sequence[str]) -> None:
     # The generator and the run specification are imported after the help was printed.
     import yaml
 
-    from forgetmi.cohort.synthetic import make_synthetic, synthetic_table
+    from forgetmi.cohort.synthetic import synthetic_table
+    from forgetmi.cohort.synthetic_making import make_synthetic
     from forgetmi.run.spec import to_plain
 
     with ProgressDisplay() as display:
