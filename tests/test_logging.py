@@ -251,3 +251,13 @@ def test_without_a_terminal_long_work_says_how_far_it_is(
     with logging_to(LogOptions(quiet=True)), Heartbeat(journal.lines, journal, seconds=0.01):
         time.sleep(0.05)
     assert capsys.readouterr().err == ""
+
+
+def test_parts_that_are_done_many_at_a_time_are_counted_one_by_one() -> None:
+    # Films that a cluster reads come a portion at a time
+    now = 0.0
+    journal = Journal(lambda: now)
+    journal.update("images", 128, 1024)
+    now = 10.0
+    journal.update("images", 256, 1024)
+    assert journal.lines() == ["images: 256 of 1024, 10 s so far, about 60 s left"]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 
 from forgetmi.core.logs import is_quiet, job_of, listening
@@ -24,7 +24,10 @@ class _Stage:
     since: float
     done: int = 0
     total: int = 0
-    ends: list[float] = field(default_factory=list)
+    first: tuple[float, int] | None = (
+        None  # when the first part was done here, and how many were then
+    )
+    last: float = 0.0
     loss: str = ""
     message: str = ""
 
@@ -72,7 +75,9 @@ class Journal(logging.Handler):
 
             stage = self._stage(name)
             stage.done, stage.total = done, total
-            stage.ends.append(self._clock())
+            stage.last = self._clock()
+            if stage.first is None:
+                stage.first = stage.last, done
 
     def lines(self) -> list[str]:
         """A line for each piece of work that goes on, or one of the whole."""
@@ -109,14 +114,14 @@ class Journal(logging.Handler):
 
 def _left(stage: _Stage) -> float | None:
     """Seconds to go, by the parts that were done here: work that was resumed begins in the middle."""
-    if not stage.ends:
+    if stage.first is None:
         return None
 
     # The first part done here is measured from the start where it is the only one
-    parts = len(stage.ends) - 1
-    seconds = stage.ends[-1] - stage.ends[0]
-    if parts == 0:
-        parts, seconds = 1, stage.ends[0] - stage.since
+    begun, before = stage.first
+    parts, seconds = stage.done - before, stage.last - begun
+    if parts <= 0:
+        parts, seconds = 1, begun - stage.since
     return (stage.total - stage.done) * seconds / parts
 
 
