@@ -29,20 +29,34 @@ def load(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("options", [[], ["--recompute"]])
-def test_the_program_for_gpus_runs_anywhere(
-    options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    sizes = {"size": 64, "layers": 1, "batch": 4, "images": 8, "side": 64}
-    load("gpu").main(
-        ["--device", "cpu", *(f"--{name}={value}" for name, value in sizes.items()), *options]
-    )
-    cells = [
-        cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].strip("|").split("|")
-    ]
-    assert cells[:4] == ["processor", "64", "1", "4"]
-    assert float(cells[4]) > 0
-    assert 0 < int(cells[5].split(" %")[0]) <= 200
+def test_the_program_for_gpus_runs_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--device cpu --presets compact --size 32 --layers 1 --images 8 --batch 8 --side 32"
+    load("gpu").main([*options.split(), "--works", "training", "predict"])
+    first, _, headings, _, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("processor, torch ")
+    assert "Tflop/s" in first
+    assert "GB/s" in first
+    names = [cell.strip() for cell in headings.strip("|").split("|")]
+    assert len(rows) == 2
+    for row, work in zip(rows, ("training", "predict"), strict=True):
+        cells = dict(zip(names, (cell.strip() for cell in row.strip("|").split("|")), strict=True))
+        assert (cells["model"], cells["work"], cells["compiled"]) == ("compact", work, "off")
+        assert float(cells["images a second"]) > 0
+        assert 0 < sum(float(value) for name, value in cells.items() if name.endswith("%")) <= 105
+
+
+@pytest.mark.slow
+def test_the_program_for_gpus_measures_unlearning_too(capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--device cpu --presets compact --size 32 --layers 1 --images 8 --batch 8 --side 32"
+    load("gpu").main([*options.split(), "--works", "forget_mi", "undo"])
+    rows = capsys.readouterr().out.splitlines()[4:]
+    assert [row.split("|")[2].strip() for row in rows] == ["forget_mi", "undo"]
+    assert all(float(row.split("|")[6]) > 0 for row in rows)
+
+
+def test_too_few_images_are_refused_on_a_gpu() -> None:
+    with pytest.raises(SystemExit, match="512"):
+        load("gpu").main(["--images", "64"])
 
 
 def test_sample_forwards_are_those_of_the_release(capsys: pytest.CaptureFixture[str]) -> None:

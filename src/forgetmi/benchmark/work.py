@@ -73,7 +73,7 @@ def make(store: Store, cell: Cell, progress: ProgressCallback) -> None:
         progress(done, total + 1)
 
     reason, weights, cost = "", "", None
-    with Meter() as meter:
+    with Meter(device_of(cell.spec)) as meter:
         try:
             model, trace, cost = _MAKERS[cell.role](store, cell, before_prediction)
             prepared = open_run(cell.spec).prepared
@@ -126,7 +126,7 @@ def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     # The cost is that of training alone
     data = open_run(cell.spec)
     checkpoint = store.model(cell.digest)
-    with Meter() as meter:
+    with Meter(device_of(cell.spec)) as meter:
         trained = train_original(
             prepared=data.prepared,
             partition=data.partition,
@@ -145,7 +145,7 @@ def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
 
 def _retrain(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     data = open_run(cell.spec)
-    with Meter() as meter:
+    with Meter(device_of(cell.spec)) as meter:
         model, trace = workflow.train(
             prepared=data.prepared,
             partition=data.partition,
@@ -170,7 +170,7 @@ def _unlearn(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
     data = open_run(cell.spec)
     original = store.model(cell.original)
     _, loaded = open_checkpoint(original, cohort=data.cohort, like=data.prepared)
-    with Meter() as meter:
+    with Meter(device_of(cell.spec)) as meter:
         result = unlearn_from(
             original,
             cell.spec,

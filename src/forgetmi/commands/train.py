@@ -122,7 +122,7 @@ def _train(
 
         # An interrupted training goes on from its state.
         state = state_file(options.out)
-        with Meter() as meter:
+        with Meter(device_of(spec)) as meter:
             trained = train_original(
                 prepared=prepared,
                 partition=partition,

@@ -1,24 +1,49 @@
-"""The cost of a piece of work: wall seconds, CPU seconds and peak memory of this process."""
+"""The cost of a piece of work: seconds on the clock, of processors and of a device, memory, and a device's energy."""
 
 from __future__ import annotations
 
 import resource
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+from forgetmi.core.devices import is_accelerator
+from forgetmi.core.energy import joules_so_far
+from forgetmi.core.serialization import LATER
 
 _STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock, seconds of processor time over all threads, and peak anonymous memory in bytes."""
+    """What a piece of work cost.
+
+    Args:
+        seconds: On the clock.
+        cpu_seconds: Of processor time, over all threads.
+        peak_memory: Anonymous memory at most, bytes.
+        device_seconds: On the clock while a device was held for the work; 0 = none was.
+        energy: Joules that the device used meanwhile; 0 = it does not tell, or there was none.
+    """
 
     seconds: float
     cpu_seconds: float
     peak_memory: int
+    device_seconds: float = field(default=0.0, metadata=LATER)
+    energy: float = field(default=0.0, metadata=LATER)
+
+    @property
+    def busy(self) -> float:
+        """Seconds by which works are compared: of the device where one was held, else of processors."""
+        return self.device_seconds or self.cpu_seconds
+
+    @property
+    def kind(self) -> str:
+        """What `busy` counts, in words."""
+        return "device time" if self.device_seconds else "processor time"
 
 
 def busy_seconds(cost: Cost, device: str) -> float:
@@ -35,7 +60,9 @@ def busy_seconds(cost: Cost, device: str) -> float:
         >>> busy_seconds(cost, "cpu"), busy_seconds(cost, "cuda")
         (36.0, 10.0)
     """
-    return cost.cpu_seconds if device == "cpu" else cost.seconds
+    if device == "cpu":
+        return cost.cpu_seconds
+    return cost.device_seconds or cost.seconds
 
 
 def anonymous_memory() -> int:
@@ -59,10 +86,13 @@ class Meter:
     Work that goes on from a saved state counts as if it had never been interrupted; see `go_on_from`.
 
     Args:
+        device: Held for the work, e.g. "cuda"; "cpu" = none.
         interval: Seconds between two readings of the memory.
     """
 
-    def __init__(self, interval: float = 0.05) -> None:
+    def __init__(self, device: Any = "cpu", *, interval: float = 0.05) -> None:
+        self._device = is_accelerator(device)
+        self._energy: float | None = None
         self.cost = Cost(0.0, 0.0, 0)
         self._interval = interval
         self._stop = threading.Event()
@@ -74,6 +104,7 @@ class Meter:
     def __enter__(self) -> Meter:
         # Never below what the process held at the start.
         self._peak = anonymous_memory()
+        self._energy = joules_so_far() if self._device else None
         _RUNNING.append(self)
 
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -95,10 +126,14 @@ class Meter:
     def now(self) -> Cost:
         """The cost so far of the block that runs."""
         wall, cpu = self._started
+        seconds = time.perf_counter() - wall
+        used = joules_so_far() if self._energy is not None else None
         return Cost(
-            seconds=time.perf_counter() - wall,
+            seconds=seconds,
             cpu_seconds=time.process_time() - cpu,
             peak_memory=max(self._peak, anonymous_memory()),
+            device_seconds=seconds if self._device else 0.0,
+            energy=0.0 if used is None or self._energy is None else used - self._energy,
         )
 
     def _watch(self) -> None:
@@ -110,10 +145,12 @@ class Meter:
         with self._lock:
             self._peak = max(self._peak, memory)
 
-    def _add(self, seconds: float, cpu_seconds: float, peak: int) -> None:
+    def _add(self, seconds: float, cpu_seconds: float, peak: int, energy: float) -> None:
         """Count earlier work, too: the block seems to have started so much sooner."""
         wall, cpu = self._started
         self._started = wall - seconds, cpu - cpu_seconds
+        if self._energy is not None:
+            self._energy -= energy
         self._raise_peak(peak)
 
 
@@ -141,5 +178,6 @@ def go_on_from(cost: Cost) -> None:
     now = _RUNNING[-1].now()
     seconds = cost.seconds - now.seconds
     cpu_seconds = cost.cpu_seconds - now.cpu_seconds
+    energy = cost.energy - now.energy
     for meter in _RUNNING:
-        meter._add(seconds, cpu_seconds, cost.peak_memory)
+        meter._add(seconds, cpu_seconds, cost.peak_memory, energy)

@@ -237,7 +237,7 @@ def _quality(facts: ReportFacts) -> tuple[str, str]:
 
 
 def _share(cost: Cost, whole: Cost | None) -> float | None:
-    """Processor time as a share of another's; None where that was not measured."""
-    if whole is None or whole.cpu_seconds <= 0:
+    """Time of the device or of processors as a share of another's; None where that was not measured alike."""
+    if whole is None or whole.busy <= 0 or whole.kind != cost.kind:
         return None
-    return cost.cpu_seconds / whole.cpu_seconds
+    return cost.busy / whole.busy

@@ -111,11 +111,12 @@ def summary(
     if costs:
         shares = []
         for unlearning, training in costs:
-            if training.cpu_seconds > 0:
-                shares.append(unlearning.cpu_seconds / training.cpu_seconds)
+            if training.busy > 0 and training.kind == unlearning.kind:
+                shares.append(unlearning.busy / training.busy)
         if shares:
             share = statistics.mean(shares)
-            lines.append(f"Unlearning took {share:.2f} of the CPU time of one retraining.")
+            kind = costs[0][0].kind.replace("processor", "CPU")
+            lines.append(f"Unlearning took {share:.2f} of the {kind} of one retraining.")
     return "\n".join(lines)
 
 

@@ -91,7 +91,7 @@ def _make_and_store(
     """Make a model, measure what that cost, and write its trace and checkpoint."""
     # Each kind of model is made in its own way, and measured in the same
     directory.state(name).parent.mkdir(parents=True, exist_ok=True)
-    with Meter() as meter:
+    with Meter(device_of(spec)) as meter:
         if name == UNLEARNED:
             model, trace = _unlearned(spec, directory, data, progress)
         elif given_model(spec, name) is not None:
@@ -246,7 +246,7 @@ def relearn_model(spec: RunSpec, root: Path, name: str, progress: ProgressCallba
 
     logger.info("stage %s begun: %d forgotten images", stage, len(forgotten))
     directory.state(stage).parent.mkdir(exist_ok=True)
-    with Meter() as meter:
+    with Meter(device_of(spec)) as meter:
         relearn(
             prepared=prepared,
             partition=partition,

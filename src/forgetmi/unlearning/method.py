@@ -217,7 +217,7 @@ def unlearn(
     if parts > 1:
         context.facts[SHARES] = parts
 
-    with Meter() as meter, lowered(work.start, on=bf16):
+    with Meter(next(model.parameters()).device) as meter, lowered(work.start, on=bf16):
         result = restore(method.apply(work.start, loaders, context).eval())
         context.read_steps()
     adapters = work.finish(result)
