@@ -44,10 +44,10 @@ test-wheel:
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) '$(TORCH)' \
 		"$$(ls dist/forgetmi-*.whl)[test]"
-	cp -r tests studies examples docs pyproject.toml Makefile *.md *.cff build/wheel/
+	cp -r tests studies examples docs pyproject.toml mkdocs.yml Makefile *.md *.cff build/wheel/
 	cd build/wheel && venv/bin/forgetmi demo --out demo && \
 		venv/bin/python -m pytest -n 2 --dist worksteal -m "not slow" \
-		$(patsubst %,--ignore=tests/test_%.py,walls words readers)
+		$(patsubst %,--ignore=tests/test_%.py,walls words readers containers)
 
 # The site, in site/; a warning is an error. Nothing of it is loaded from a network.
 docs/command_line.md: $(VENV)/.core FORCE

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import explaining_figures  # type: ignore[import-not-found]
 import ours  # type: ignore[import-not-found]
 import ours_models  # type: ignore[import-not-found]
 import ours_real  # type: ignore[import-not-found]
@@ -20,6 +21,7 @@ from forgetmi.benchmark.measured import Number
 from forgetmi.core.scores import Failed
 from forgetmi.evaluation.attacks.base import AttackOutput
 from forgetmi.model.recipe import Recipe
+from tests.figures import drawn_figures
 
 
 def table(text: str) -> dict[str, list[str]]:
@@ -302,3 +304,13 @@ def test_our_own_methods_are_measured_and_taught_again(
         "0.0",
         "-",
     )  # it knows them already; a dash where no retrained model gets there
+
+
+def test_the_explaining_figures_are_drawn_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["explaining_figures.py", "--out", str(tmp_path)])
+    with drawn_figures():
+        explaining_figures.main()
+    for name, words in (("verdicts.svg", "OVER-FORGOTTEN"), ("pipeline.svg", "rule fixed before")):
+        assert words in (tmp_path / name).read_text(encoding="utf-8")
