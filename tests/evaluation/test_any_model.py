@@ -12,9 +12,12 @@ from sklearn.metrics import roc_auc_score
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.scores import Failed, Score
 from forgetmi.core.signals import Signals
+from forgetmi.evaluation.attacks.ignorance import Ignorance
 from forgetmi.evaluation.attacks.probe import LinearProbe
+from forgetmi.evaluation.attacks.representation_residual import RepresentationResidual
 from forgetmi.evaluation.attacks.retrieval import ReportRetrieval
 from forgetmi.evaluation.attacks.run import run_attack, run_attacks
+from forgetmi.evaluation.attacks.smi import Smi
 from forgetmi.evaluation.attacks.worst_finding import WorstFinding, most_telling
 from forgetmi.evaluation.channels import channel_signal, channels_of
 from forgetmi.evaluation.gaps import main_head, single_heads, stayed
@@ -186,6 +189,47 @@ def test_the_worst_of_many_is_corrected_for_their_number() -> None:
     ]
     assert np.mean([one.p <= 0.05 for one in found]) < 0.12
     assert np.mean([one.auc for one in found]) > 0.6
+
+
+@pytest.mark.parametrize("name", [*CASES, "some films missing"])
+def test_embeddings_and_ignorance_are_asked_of_every_model(name: str) -> None:
+    """Of each channel the attack says more of a model that remembers, or in a sentence why it is not made."""
+    there = np.arange(len(Made("classes").owner)) % 3 > 0
+    made = CASES.get(name, Made("classes", present={"image": there}))
+    verifiers = tuple(made.model(seed, ()) for seed in (10, 11))
+    attacks = {"smi": Smi(), "residual": RepresentationResidual(), "ignorance": Ignorance()}
+
+    refused: set[str] = set()
+    for channel in channels_of(made.model(0, ())):
+        for attack, made_by in attacks.items():
+            values = []
+            for unlearned in (("retain",), ("forget", "retain")):
+                knowledge = replace(made.knowledge(channel, unlearned), verifiers=verifiers)
+                found = run_attack(made_by, knowledge)
+                if isinstance(found, Failed):
+                    refused.add(f"{attack}: {found.reason}")
+                else:
+                    values.append(found.output.value)
+
+            # Memory lowers the share of strangers, leaves more of the way to go, and moves the AUC off 0.5
+            if values:
+                stranger, remembered = values
+                change = {
+                    "smi": stranger - remembered,
+                    "residual": remembered - stranger,
+                    "ignorance": abs(remembered - 0.5) - abs(stranger - 0.5),
+                }
+                assert change[attack] > 0.1, (attack, channel, values)
+
+    of_links = {
+        "smi: a link has no embedding of its own. Read the heads' lines.",
+        "residual: a link has no embedding of its own. Read the heads' lines.",
+        "ignorance: the image-report link has no class probabilities.",
+    }
+    expected = (
+        of_links if made.heads else {"ignorance: the image-report link has no class probabilities."}
+    )
+    assert refused == (set() if made is ONE else expected)
 
 
 def test_pairs_that_lack_a_side_are_off_the_link_alone() -> None:

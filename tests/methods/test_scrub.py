@@ -19,7 +19,7 @@ from forgetmi.model.class_losses import distillation
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.losses import base_loss
 from forgetmi.model.tasks.classes import GRADES
-from forgetmi.unlearning.label_matched import matched_mean
+from forgetmi.unlearning.label_matched import matched_mean, per_sample
 
 
 def test_distillation_by_hand() -> None:
@@ -184,6 +184,18 @@ def test_rewinding_returns_the_state_closest_to_the_reference(unlearn: Any, meas
     assert parameter_digest(done.model) == parameter_digest(
         unlearn(Scrub(epochs=at, **options)).model
     )
+
+
+def test_the_rewind_looks_at_all_heads(unlearn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+
+    def watched(*given: Any, **more: Any) -> Any:
+        seen.add(more["heads"])
+        return per_sample(*given, **more)
+
+    monkeypatch.setattr("forgetmi.unlearning.rewind.per_sample", watched)
+    unlearn(Scrub(epochs=1, rewind="error"))
+    assert seen == {"all"}
 
 
 def test_an_interrupted_rewinding_run_resumes_to_the_same_state(

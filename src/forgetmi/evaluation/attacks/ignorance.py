@@ -21,8 +21,10 @@ class Ignorance:
 
     An ignorant model (a verifier) was trained on a small part of the retained patients alone. A patient's score is the
     mean symmetric divergence between the attacked model and each verifier; 0.5 = as far on the forgotten as on people
-    whom neither knows. Use it where no model can be retrained: three verifiers on 15 % of the retained cost less than
-    half a retraining. The task pairs has no predictions to compare.
+    whom neither knows. Above it the model is surer of the forgotten than ignorance allows; below it, nearer to
+    everybody's answer, as memory of a value is, whose error it makes smaller. Use it where no model can be retrained:
+    three verifiers on 15 % of the retained cost less than half a retraining. The task pairs has no predictions to
+    compare.
 
     The details hold the paper's own measure where the labels are classes: how often the most probable class is a
     verifier's, on the forgotten and on never-seen patients, and of the original on the forgotten.
@@ -46,7 +48,7 @@ class Ignorance:
         title="Ignorance verifiers",
         source="Ye et al., 2026, arXiv 2606.16110",
         measures="AUC of forgotten against never-seen patients by distance from ignorant models",
-        direction="higher",
+        direction="apart",
         reference="retrained",
         forgotten=0.5,
         needs=frozenset({"original", "verifiers"}),
