@@ -30,9 +30,6 @@ PROGRAMS = {
 }
 
 
-TO_BE_SPLIT = {"speed.md"}
-
-
 def words(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
@@ -76,7 +73,7 @@ def test_a_page_has_one_title_and_is_read_in_minutes(page: Path) -> None:
     text = GENERATED.sub("", words(page))
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     assert len(re.findall(r"^# ", prose, re.MULTILINE)) == 1, "one title"
-    if page.name not in WRITTEN_WHOLE | TO_BE_SPLIT:
+    if page.name not in WRITTEN_WHOLE:
         assert len(text.split()) <= MOST_WORDS
 
 
