@@ -46,12 +46,19 @@ from forgetmi.unlearning.adapters import adapted_layers, adapters, factors, merg
 from forgetmi.unlearning.carrier import carry, last_stages, moving, untouched
 from forgetmi.unlearning.carrier_applies import check_training, coverage, why_not
 from forgetmi.unlearning.info import MethodInfo
+from tests.conftest import Small, prepare_small
 from tests.contract.foreign import films, prepared_for, ward
 from tests.model.test_hf_towers import PREPROCESSOR, VISION, stored
 
 RECIPE = Recipe(epochs=2)
 HEADS = {"img_model.fc1.weight", "img_model.fc1.bias"}
 HEADS |= {"text_model.classifier.weight", "text_model.classifier.bias"}
+
+
+@pytest.fixture(scope="module")
+def small(_own_cache: None) -> Small:
+    """The fewest patients with which every set has some."""
+    return prepare_small(patients=16, forget=20.0)
 
 
 @pytest.fixture(scope="module")
