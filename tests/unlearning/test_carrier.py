@@ -39,6 +39,7 @@ from forgetmi.model.tasks.classes import GRADES
 from forgetmi.model.tower_specs.hf import HfVisionSpec
 from forgetmi.model.tower_specs.protocol import TrainingData
 from forgetmi.model.towers.same_conv import SameConv
+from forgetmi.report.run_text import within_carrier
 from forgetmi.run import workflow
 from forgetmi.unlearning import adapters as room
 from forgetmi.unlearning.adapter_files import with_adapters
@@ -317,6 +318,8 @@ def test_new_heads_on_a_frozen_public_tower_are_a_whole_retraining(small: Any, p
     assert apart(heads.model, full.model) == set()
     assert heads.trace.facts["what did not move has seen no patient"]
     assert heads.trace.facts["the removal covers"] == "heads only; the towers saw no patient"
+    assert within_carrier(Retrain.info, heads.trace.facts)[0].exact
+    assert within_carrier(Retrain.info, full.trace.facts) == (Retrain.info, [])
 
     # The public weights are never replaced by random ones
     for name, value in prepared.spec.tower("image").pretrained().items():
@@ -360,6 +363,9 @@ def test_a_given_method_starts_afresh_in_the_carrier_alone(small: Any, original:
     fresh_in = moving(original, Carrier("last"))
     assert apart(original, done.model) <= fresh_in
     assert {name for name in HEADS if name.endswith("weight")} <= apart(original, done.model)
+    info, sentences = within_carrier(Retrain.info, done.trace.facts)
+    assert not info.exact
+    assert "the text tower saw the patients" in sentences[0]
     mixed = run(small, original, ShrinkPerturb(keep=0.5, repair_epochs=0), "heads")
     assert apart(original, mixed.model) <= HEADS
 

@@ -94,7 +94,9 @@ def report(
     for number, of_model in enumerate(retrained):
         signals[retrained_name(number)] = of_model
 
+    info, covers = run_text.within_carrier(info, trace.facts)
     warnings = run_text.warnings(stayed=stayed(evaluation), first_gradient=trace.first_gradient)
+    warnings += covers
     forgotten = codes(cohort.patient[partition.of_request().forget])[1]
     facts = ReportFacts(
         title=run_text.title(len(forgotten)),

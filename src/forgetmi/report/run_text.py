@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
 
+from forgetmi.core.carrier import COMPLETE, COVERS
 from forgetmi.report.number_text import many
+from forgetmi.unlearning.info import MethodInfo
 
 
 def title(patients: int) -> str:
@@ -44,6 +48,21 @@ def warnings(*, stayed: bool, first_gradient: float | None) -> list[str]:
         )
 
     return sentences
+
+
+def within_carrier(info: MethodInfo, facts: Mapping[str, Any]) -> tuple[MethodInfo, list[str]]:
+    """A method as it was where it moved a part of the model alone, and the sentence that says what this covers.
+
+    It is exact only where nothing else has seen a patient.
+
+    Args:
+        info: Of the method.
+        facts: Of the trace.
+    """
+    if COVERS not in facts:
+        return info, []
+    exact = info.exact and facts.get(COMPLETE) is True
+    return replace(info, exact=exact), [f"What was unlearned: {facts[COVERS]}."]
 
 
 def vocabulary(*, original_given: bool, pretrained: bool, min_patients: int) -> list[str]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from forgetmi.audit.result import Audit
 from forgetmi.core.arrays import codes
-from forgetmi.core.carrier import COMPLETE, COVERS
 from forgetmi.core.cohort import Cohort, ForgetRequest
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.json_text import read_json
@@ -71,9 +70,8 @@ def gather(
     # What a reader must know of the data and of the run
     notices = (*cohort.notices, *converted(directory))
     warnings = run_text.warnings(stayed=stayed(evaluation), first_gradient=trace.first_gradient)
-    if spec.moves.kind != "full":
-        info = dataclasses.replace(info, exact=info.exact and trace.facts.get(COMPLETE) is True)
-        warnings = [*warnings, f"What was unlearned: {trace.facts.get(COVERS)}."]
+    info, covers = run_text.within_carrier(info, trace.facts)
+    warnings += covers
     if duplicates is not None:
         warnings += near_duplicates.warnings(duplicates)
 
