@@ -50,7 +50,7 @@ def test_each_request_goes_on_from_the_model_that_the_one_before_left(
         assert np.array_equal(after.earlier, before.forget)
 
     # Interrupted in the middle, and given again
-    made = [name for name, _ in zip(study_file.carried_out(study), range(3), strict=False)]
+    made = [name for _, name in zip(range(3), study_file.carried_out(study), strict=False)]
     made += list(study_file.carried_out(study))
     assert made == [
         "original",
