@@ -96,7 +96,7 @@ def learning(model: nn.Module, batch: Batch, *, bf16: bool = False) -> Call:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = model(batch)
         outputs = tuple(out.named().values())
-        sum(value.float().square().mean() for value in outputs).backward()
+        torch.stack([value.float().square().mean() for value in outputs]).sum().backward()
         optimiser.step()
         return outputs
 
@@ -105,7 +105,8 @@ def learning(model: nn.Module, batch: Batch, *, bf16: bool = False) -> Call:
 
 def in_order(model: ImageText) -> ImageText:
     """A copy with channels last."""
-    return copy.deepcopy(model).to(memory_format=torch.channels_last)
+    made: Any = copy.deepcopy(model)
+    return made.to(memory_format=torch.channels_last)
 
 
 def table(title: str, calls: Mapping[str, Call], repeats: int) -> None:

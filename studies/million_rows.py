@@ -60,6 +60,7 @@ def write(folder: Path, rows: int) -> None:
     with (folder / "cohort.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["patient_id", "study_id", "image_id", "image", "report", "label"])
+        report, label = "", 0
         for row in range(rows):
             patient, study = f"P{row // 4:07d}", f"S{row // 2:07d}"
             if row % 2 == 0:

@@ -68,7 +68,7 @@ def logs(progress: Any) -> None:
     progress(1, 1)
 
 
-def end_process(portion: Any, progress: Any) -> None:
+def end_process(portion: Any, progress: Any) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

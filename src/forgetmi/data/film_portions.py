@@ -198,10 +198,10 @@ def _missing(
         try:
             if file is None or file.path != place.path:
                 file = ImageFile(place.path, seen)
-            content = file.known(place.index)
+            content = file.known(place.slot)
             if content is not None and shards.mentions(content):
                 continue
-            size += file.bytes_of(place.index)
+            size += file.bytes_of(place.slot)
         except (ImageFault, OSError):
             file = None
         missing.append(place)

@@ -24,18 +24,18 @@ class FilmPlace(NamedTuple):
 
     Args:
         path: Its file; "" = there is none.
-        index: Its place in an NPY stack, -1 = the whole file.
+        slot: Its place in an NPY stack, -1 = the whole file.
         number: Number of its locator.
     """
 
     path: str
-    index: int
+    slot: int
     number: int
 
     @property
     def locator(self) -> str:
         """The film, as `forgetmi.data.decode.read_image` takes it."""
-        return self.path if self.index < 0 else f"{self.path}#{self.index}"
+        return self.path if self.slot < 0 else f"{self.path}#{self.slot}"
 
 
 @dataclass
@@ -86,7 +86,7 @@ class FilmPlaces(Sequence[FilmPlace]):
     def __getitem__(self, key: int | slice) -> FilmPlace | list[FilmPlace]:
         if isinstance(key, slice):
             return [self[at] for at in range(*key.indices(len(self)))]
-        path = self._paths[self._path[key]]
+        path = self._paths[int(self._path[key])]
         return FilmPlace(path, int(self._index[key]), int(self._number[key]))
 
     def __iter__(self) -> Iterator[FilmPlace]:
@@ -162,10 +162,10 @@ def read_films(
             try:
                 if file is None or file.path != place.path:
                     file = ImageFile(place.path, seen)
-                content = file.content(place.index)
+                content = file.content(place.slot)
                 image = None
                 if not shards.holds(content):
-                    image = file.stored(place.locator, place.index, preprocessing)
+                    image = file.stored(place.locator, place.slot, preprocessing)
             except ImageFault as error:
                 readings.faults[place.number] = error.fault
                 continue

@@ -69,10 +69,10 @@ class ImageStore:
     @property
     def content(self) -> Strings:
         """SHA-256 of each row's image file (of an NPY stack: of its image), n in hex; "" = no image."""
-        known = self.contents.any(axis=1)
+        known = np.asarray(self.contents.any(axis=1))
         texts = [
             digest.tobytes().hex() if there else ""
-            for digest, there in zip(self.contents, known, strict=True)
+            for digest, there in zip(self.contents, known.tolist(), strict=True)
         ]
         return np.array(texts, dtype=object)[self.number]
 
