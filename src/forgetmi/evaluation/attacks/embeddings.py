@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
@@ -65,7 +67,7 @@ def require_own_embedding(knowledge: AdversaryKnowledge) -> None:
         )
 
 
-def _concatenated(signals: Signals, pair: tuple[str, str]) -> Floats | None:
+def _concatenated(signals: Signals, pair: tuple[str, str]) -> npt.NDArray[Any] | None:
     """Both embeddings of a link, side by side, for a model that has neither heads nor a joint one."""
     both = [signals.embedding[name] for name in pair if name in signals.embedding]
     return np.hstack(both) if len(both) == 2 else None
