@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def prepared_bench(preset: str, own: argparse.Namespace, folder: Path) -> Bench:
+def prepared_bench(preset: Any, own: argparse.Namespace, folder: Path) -> Bench:
     """Generated films and reports for one model; films of the paper's size repeat smaller ones' structure."""
     size = 2048 if preset == "paper" else own.size
     layers = own.layers or (12 if preset == "paper" else 2)

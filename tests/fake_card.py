@@ -6,6 +6,7 @@ tensor, such as choosing rows by a mask, raise.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor
-from torch.optim import optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 CARD = "meta"
@@ -61,7 +61,7 @@ class _Watching(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        first = args[0] if args else None
+        first: Any = args[0] if args else None
         name = func.overloadpacket.__name__
 
         # In inference mode conversions arrive whole; what they consist of is looked at.
@@ -102,6 +102,7 @@ def fake_card() -> Iterator[Card]:
     card = Card()
     with pytest.MonkeyPatch.context() as patch:
         # Its optimisers may be fused, as a real one's
+        optimizer: Any = importlib.import_module("torch.optim.optimizer")
         fused = [*optimizer._get_fused_kernels_supported_devices(), CARD]
         patch.setattr(optimizer, "_get_fused_kernels_supported_devices", lambda: [*fused])
 

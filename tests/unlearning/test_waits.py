@@ -92,7 +92,11 @@ def test_a_training_waits_once_an_epoch_for_its_steps_and_once_for_their_means(
 def test_values_wait_until_so_many_steps_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forgetmi.model.step_values.steps_between_reads", lambda device: 3)
     seen: list[tuple[int, list[float]]] = []
-    steps = StepValues(lambda step, values: seen.append((step, values)))
+
+    def on_read(step: int, values: list[float]) -> None:
+        seen.append((step, values))
+
+    steps = StepValues(on_read)
     for number in range(4):
         steps.add(number, torch.tensor([float(number)]))
     assert seen == [(0, [0.0]), (1, [1.0]), (2, [2.0])]
@@ -106,8 +110,9 @@ def test_a_loss_read_late_still_stops_at_its_step(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("forgetmi.model.step_values.steps_between_reads", lambda device: 100)
     weight = torch.ones(1, requires_grad=True)
     optimiser = torch.optim.SGD([weight], lr=0.1)
+    none: Any = None
     context = Context(
-        seed=0, reads=frozenset(), task=GRADES, _recipe=Recipe(), _fresh_model=lambda seed: None
+        seed=0, reads=frozenset(), task=GRADES, _recipe=Recipe(), _fresh_model=lambda seed: none
     )
     for factor in (1.0, float("nan"), 1.0):
         context.step((factor * weight).sum(), optimiser)
