@@ -133,6 +133,16 @@ def test_the_first_that_are_expected_are_kept(small: Any, monkeypatch: pytest.Mo
     assert feed._films.loaded(np.arange(10)).nonzero()[0].tolist() == [0, 7, 9]
 
 
+def test_a_gpu_without_a_number_is_the_present_one(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr("forgetmi.data.feed._copying_stream", lambda device: None)
+    records = replace(small.prepared.records)
+    assert records.feed("cuda") is records.feed(torch.device("cuda", 1))
+    assert records.feed("cuda") is not records.feed("cuda:0")
+
+
 def test_all_on_a_device_without_the_memory_is_refused(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

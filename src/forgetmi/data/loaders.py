@@ -156,7 +156,10 @@ class SampleStore:
         """What feeds an accelerator; one for all loaders, so that films that it keeps there serve all of them."""
         import torch
 
+        # A GPU without a number is the present one: both names mean one place for films.
         device = torch.device(device)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
         if str(device) not in self._feeds:
             self._feeds[str(device)] = Feed(self, device, self.feeding)
         return self._feeds[str(device)]
