@@ -127,6 +127,7 @@ def test_no_method_brings_processes_apart(tmp_path: Path) -> None:
         "eu_k",
         "forget_mi_release",
         "msg",
+        "short_retrain",
         "shrink_perturb",
     }  # with statistics of whole batches
     every = (
@@ -282,7 +283,8 @@ def test_torchrun_trains_and_unlearns(tmp_path: Path) -> None:
     done = subprocess.run(train, capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout.count("Checkpoint:") == 1
     names = {path.name for path in (tmp_path / "m").iterdir()}
-    assert names == {"original", "original.partition.json", "original.trace.json"}
+    beside = {"options.yaml", "partition.json", "trace.json"}
+    assert names == {"original", *(f"original.{name}" for name in beside)}
     run = [
         *launch,
         "run",
