@@ -102,8 +102,8 @@ COUNTED = (
 
 # Name of a score, head, set, and how the page calls it
 SCORES = (
-    ("gap", "image", "", "gap, films"),
-    ("gap", "text", "", "gap, reports"),
+    ("gap", "image", "", "gap"),
+    ("gap", "joint", "", "gap, both"),
     ("jsf", "image", "forget", "JSf, films"),
     ("jsf", "text", "forget", "JSf, reports"),
     ("auc", "image", "test", "AUC, films"),
@@ -315,7 +315,7 @@ def page(
     for case in cases:
         fact = facts[case.name]
         rate = "" if case.faster == 1 else f", rate x {case.faster:g}"
-        moved = [f"{fact['weights']:,}", f"{100 * fact['share']:.2g} %"]
+        moved = [f"{fact['weights']:,}", f"{100 * fact['share']:.3g} %"]
         cells = [_cell(evaluation, case.name, *score[:3]) for score in SCORES]
         cost = f"{fact['cpu seconds']:.0f}"
         body.append([f"`{case.method}`", f"`{case.carrier}`{rate}", *moved, cost, *cells])
