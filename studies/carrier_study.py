@@ -103,7 +103,7 @@ COUNTED = (
 # Name of a score, head, set, and how the page calls it
 SCORES = (
     ("gap", "image", "", "gap"),
-    ("gap", "joint", "", "gap, both"),
+    ("gap_joint", "both", "", "gap, both heads"),
     ("jsf", "image", "forget", "JSf, films"),
     ("jsf", "text", "forget", "JSf, reports"),
     ("auc", "image", "test", "AUC, films"),
