@@ -188,3 +188,42 @@ def test_a_silent_slurm_is_waited_for_and_then_said(queue, monkeypatch) -> None:
     with pytest.raises(ForgetMIError, match="SLURM does not answer"):
         run_all([Job("one", light_jobs.fail, ())], SLURM)
     assert not (queue / "calls").exists()
+
+
+def test_a_slurm_that_falls_silent_keeps_the_jobs_for_the_same_command(
+    queue, tmp_path, monkeypatch
+) -> None:
+    (queue / "stand still").touch()
+    monkeypatch.setattr(slurm, "_UNANSWERED", 2)
+    jobs = [Job("one", light_jobs.note, (tmp_path / "notes", "one"))]
+
+    # It answers once, takes the job, and says nothing any more
+    answers = iter([set()])
+    with monkeypatch.context() as silent:
+        silent.setattr(slurm, "queued", lambda: next(answers, None))
+        with pytest.raises(ForgetMIError, match="its jobs go on"):
+            run_all(jobs, SLURM)
+    assert not (queue / "cancelled").exists()
+
+    again = slurm._Watch(jobs, workers=0, threads=1, gpus=0, on_progress=None)
+    again.find_queued()
+    again.submit_missing()
+    assert len(calls(queue)) == 1
+    assert {path.suffix for path in left(tmp_path)} == {".job", ".place", ".array", ".sh"}
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_interrupt_drops_the_files_of_jobs_that_are_out_of_the_queue(
+    queue, tmp_path, monkeypatch, answers
+) -> None:
+    (queue / "stand still").touch()
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(slurm.time, "sleep", interrupt)
+    if not answers:
+        monkeypatch.setattr(slurm, "cancel", lambda places: False)
+    with pytest.raises(KeyboardInterrupt):
+        run_all([Job("one", light_jobs.fail, ())], SLURM)
+    assert bool(left(tmp_path)) != answers

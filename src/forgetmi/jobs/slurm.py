@@ -79,17 +79,24 @@ def run_on_slurm(
         )
 
     watch = _Watch(jobs, workers=workers, threads=threads, gpus=int(gpus), on_progress=on_progress)
+    watch.find_queued()
     try:
-        watch.find_queued()
         while watch.unfinished:
             watch.submit_missing()
             time.sleep(_POLL_SECONDS)
             watch.look()
-    except BaseException:
-        watch.cancel()
+    except _SilentError:
+        # Nobody knows what runs: jobs and files stay for the same command given again
         raise
-    finally:
-        watch.clean_up()
+    except BaseException:
+        if watch.cancel():
+            watch.clean_up()
+        raise
+    watch.clean_up()
+
+
+class _SilentError(ForgetMIError):
+    """SLURM has not answered for long."""
 
 
 class _Watch:
@@ -173,9 +180,9 @@ class _Watch:
             if self._gone[name] >= _LOOKS:
                 self._lost(self.unfinished[name])
 
-    def cancel(self) -> None:
-        """Take all jobs out of the queue."""
-        cancel(self._places.values())
+    def cancel(self) -> bool:
+        """Take all jobs out of the queue; whether SLURM took the order."""
+        return cancel(self._places.values())
 
     def clean_up(self) -> None:
         """Remove the files of all jobs and arrays."""
@@ -189,7 +196,7 @@ class _Watch:
         self._silence += 1
         if self._silence > _UNANSWERED:
             advice = "Give the same command again when it does: its jobs go on."
-            raise ForgetMIError(Fault("SLURM does not answer", where="squeue", do=advice))
+            raise _SilentError(Fault("SLURM does not answer", where="squeue", do=advice))
 
     def _submit(self, jobs: Sequence[Job], before: Sequence[str]) -> list[str]:
         """Hand over jobs in arrays that begin after others have ended; the numbers of the arrays."""

@@ -75,11 +75,20 @@ def queued() -> set[str] | None:
     return places
 
 
-def cancel(places: Iterable[str]) -> None:
-    """Take jobs out of the queue, whether they wait or run."""
+def cancel(places: Iterable[str]) -> bool:
+    """Take jobs out of the queue, whether they wait or run.
+
+    Returns:
+        Whether SLURM took the order; where it does not, the jobs may go on.
+    """
     chosen = sorted(places)
-    if chosen:
+    if not chosen:
+        return True
+    try:
         _call(["scancel", *chosen])
+    except (ForgetMIError, OSError):
+        return False
+    return True
 
 
 def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
