@@ -20,7 +20,7 @@ from forgetmi.run.dry_run import check_run
 from forgetmi.run.pipeline import run
 from forgetmi.run.pool_making import PoolDirectory, make_pool, plan_pool, rows_of
 from forgetmi.run.pool_plan import AUDIT, TARGET, Member, read_folds, read_plan
-from forgetmi.run.pool_targets import pool_targets
+from forgetmi.run.pool_targets import check_targets, pool_targets
 from forgetmi.run.run_data import load_data
 from forgetmi.run.spec import RunSpec
 from forgetmi.run.stages import make_model
@@ -151,6 +151,16 @@ def test_a_member_that_judges_never_teaches(signed_run: Path, pool: Path, tmp_pa
     alone = dataclasses.replace(spec, references=None)
     with pytest.raises(SpecError, match="judge the run"):
         targets_of(alone, tmp_path / "c")
+
+
+def test_a_given_model_that_judges_never_teaches(signed_run: Path, pool: Path) -> None:
+    """A member whose checkpoint is given as a retrained model is a judge before the run has measured it."""
+    spec = dataclasses.replace(learning(signed_run, pool), references=None)
+    member = Member(2, 0, TARGET)
+    checkpoint = PoolDirectory(pool).of(member).model(member.name)
+    given = dataclasses.replace(spec.given, retrained=(checkpoint,))
+    with pytest.raises(SpecError, match="1 members of the pool for targets judge the run"):
+        check_targets(dataclasses.replace(spec, given=given), *load_data(spec))
 
 
 def learnt_references(pool: Path, run: Path, tmp_path: Path) -> Path:

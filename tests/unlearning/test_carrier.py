@@ -439,6 +439,24 @@ def test_a_method_that_moves_more_is_caught(small: Any, original: ImageText, car
         run(small, original, Strays(), carrier)
 
 
+@dataclasses.dataclass(frozen=True)
+class InPlace(Strays):
+    """Moves a tower of the very model that it was given."""
+
+    def apply(self, model: Any, loaders: Any, context: Any) -> Any:
+        with torch.no_grad():
+            next(model.img_model.bn1.parameters()).add_(1.0)
+        return model
+
+
+@pytest.mark.parametrize("carrier", ["full", "heads", "lora"])
+def test_a_method_that_moves_what_it_was_given_is_caught(small: Any, carrier: str) -> None:
+    """Compared with itself it would not have moved at all."""
+    own = build(small.prepared.spec, seed=3).eval()
+    with pytest.raises(MethodError, match="changed the model it was given"):
+        run(small, own, InPlace(), carrier)
+
+
 def test_kept_adapters_make_the_same_model_again(
     small: Any, original: ImageText, tmp_path: Path
 ) -> None:

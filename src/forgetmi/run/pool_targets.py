@@ -14,6 +14,8 @@ from forgetmi.core.labels import Scale
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
+from forgetmi.model.checkpoint import FACTS
+from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pool_making import PoolDirectory
 from forgetmi.run.pool_plan import AUDIT, TARGET, Folds, Member, read_folds, read_plan
@@ -69,7 +71,7 @@ def check_targets(spec: RunSpec, cohort: Cohort, partition: Partition) -> None:
             )
         )
     if spec.targets is not None:
-        _speaking(spec.targets, _judges_in(spec.references), cohort, partition)
+        _speaking(spec.targets, _judges_named(spec), cohort, partition)
 
 
 def pool_targets(
@@ -98,7 +100,7 @@ def pool_targets(
     """
     if spec.targets is None:
         return None
-    judging = _judges_in(spec.references) | _judges_of(spec, directory, partition)
+    judging = _judges_named(spec) | _judges_of(spec, directory, partition)
     speaking = _speaking(spec.targets, judging, cohort, partition)
 
     # Nothing but the training side, whatever else the members say
@@ -118,7 +120,7 @@ def pool_targets(
 
 def closed_while_it_works(spec: RunSpec, directory: RunDirectory) -> list[Path]:
     """Everything that a method may not open: whatever judges it, and the pools themselves."""
-    closed = [references_folder(directory)]
+    closed = [references_folder(directory), *spec.given.retrained]
     for name in retrained_names(spec):
         closed += [directory.model(name), directory.signals(name)]
     if spec.references is not None:
@@ -168,12 +170,12 @@ def _logits_without_patient(
     return total / count
 
 
-def _judges_in(references: Path | None) -> set[str]:
-    """Digests of the weights of the members of a pool that judge; none where the run has no pool for that."""
-    judging: set[str] = set()
-    if references is not None:
-        for member in read_plan(references).members():
-            file = PoolDirectory(references).signals(member)
+def _judges_named(spec: RunSpec) -> set[str]:
+    """Digests of the weights of all models that a specification names as judges: given ones, and members of a pool."""
+    judging = {str(read_facts(given / FACTS)["weights"]) for given in spec.given.retrained}
+    if spec.references is not None:
+        for member in read_plan(spec.references).members():
+            file = PoolDirectory(spec.references).signals(member)
             if member.use == AUDIT and file.exists():
                 judging.add(Signals.load(file).model)
     return judging
