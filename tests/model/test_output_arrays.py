@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -48,3 +51,19 @@ def test_what_is_missing_is_noticed() -> None:
     collected.add({"image_logits": np.zeros((3, 2))})
     with pytest.raises(AssertionError):
         collected.arrays()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves nothing")
+def test_a_disk_without_room_is_an_error_before_anything_is_computed(monkeypatch) -> None:
+    """A mapped file that the disk has no room for would end the process at a write."""
+    asked = []
+
+    def full(handle: int, start: int, size: int) -> None:
+        asked.append((start, size))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(output_arrays, "_MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        OutputArrays(np.arange(8)).add({"image_logits": np.zeros((2, 3))})
+    assert asked == [(0, 8 * 3 * 8)]

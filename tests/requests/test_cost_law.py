@@ -122,7 +122,8 @@ def costs(*, undo: float = 0.02, edit: float = 0.3) -> MeasuredCosts:
         for n, f in GRID:
             forgotten = 0 if method == "retrain" else f
             seconds = 1 + each * n + per_forgotten[method] * forgotten
-            runs.append(MeasuredRun(method, "fit", n, 0, 1.0, 0, n, forgotten, f // 2 + 1, seconds))
+            people = forgotten and forgotten // 2 + 1
+            runs.append(MeasuredRun(method, "fit", n, 0, 1.0, 0, n, forgotten, people, seconds))
     exact = {"retrain", "short_retrain"}
     methods = tuple(MeasuredMethod(one, one in exact, {"epochs": 4}) for one in per_image)
     return MeasuredCosts(1, "a machine", "a command", methods, tuple(runs))
@@ -249,6 +250,27 @@ def test_all_faults_of_a_file_are_told_at_once(stored: Path) -> None:
     with pytest.raises(SpecError) as caught:
         read_cost_law(stored)
     assert len(caught.value.faults) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"forgotten_patients": 0}, "do not fit the images"),
+        ({"forgotten_patients": -1}, "do not fit the images"),
+        ({"forgotten_patients": 10**6}, "do not fit the images"),
+        ({"cpu_seconds": 1e300}, "out of range"),
+        ({"images": 10**400}, "out of range"),
+    ],
+)
+def test_numbers_that_no_run_has_are_refused(
+    stored: Path, change: dict[str, Any], message: str
+) -> None:
+    values = json.loads(stored.read_text())
+    run = next(run for run in values["runs"] if run["forgotten"])
+    run |= change
+    stored.write_text(json.dumps(values))
+    with pytest.raises(SpecError, match=message):
+        read_cost_law(stored)
 
 
 def test_the_command_names_the_cheapest(

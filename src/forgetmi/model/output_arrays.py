@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from typing import Any, final
@@ -52,9 +53,17 @@ class OutputArrays:
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """An array to be filled."""
+    """An array to be filled.
+
+    Raises:
+        OSError: The disk of temporary files has not the room.
+    """
     size = int(np.prod(shape)) * dtype.itemsize
     if size <= _MOST_IN_MEMORY:
         return np.empty(shape, dtype)
+
+    # Its blocks are taken now: a disk that fills up later would end the process at a write, without an error
     with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, mode="w+", shape=shape)

@@ -17,6 +17,9 @@ FORMAT = 1
 
 # The method that stands for a retraining by the model's own recipe
 RETRAIN = "retrain"
+
+# Far above every count of images and every measured time
+_MOST = 1e12
 _DO = "Make one with studies/cost_law.py; docs/cost_law.md says what it holds."
 
 
@@ -147,9 +150,12 @@ def _faults(costs: MeasuredCosts, where: str) -> list[Fault]:
         place = f"{where}, runs[{number}]"
         if run.method not in names:
             faults.append(Fault(f"{quoted(run.method)} is none of its methods", where=place))
-        if not 0 <= run.forgotten < run.images or run.cpu_seconds <= 0:
-            why = "0 <= forgotten < images and cpu_seconds > 0 must hold"
+        if not 0 <= run.forgotten < run.images <= _MOST or not 0 < run.cpu_seconds <= _MOST:
+            why = f"0 <= forgotten < images and cpu_seconds > 0 must hold, and none be above {_MOST:.0e}"
             faults.append(Fault("a number is out of range", where=place, why=why))
+        if not min(1, run.forgotten) <= run.forgotten_patients <= run.forgotten:
+            why = "whoever is forgotten has an image of the forgotten ones"
+            faults.append(Fault("the forgotten patients do not fit the images", place, why=why))
     if not any(run.forgotten for run in costs.runs):
         faults.append(Fault("no run forgets anybody", where=f"{where}, runs"))
     return faults
