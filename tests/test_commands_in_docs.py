@@ -29,12 +29,14 @@ TAKEN_OVER = {f"--{command.option}" for command in added_commands() if command.o
 def commands_in(text: str) -> Iterator[list[str]]:
     """Words of each command in the code blocks of a page, without ``forgetmi``, redirections and remarks."""
     joined = re.sub(r"\\\n\s*", " ", text)
+    fenced = False
     for line in joined.splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+
         # Shell variables that a page sets itself stand for options
-        indented = line.startswith("    ")
-        match = (
-            re.search(r"(?:^|[;&(]|do |time )\s*forgetmi (.*)", line.strip()) if indented else None
-        )
+        code = fenced or line.startswith("    ")
+        match = re.search(r"(?:^|[;&(]|do |time )\s*forgetmi (.*)", line.strip()) if code else None
         if match is None:
             continue
         shown = re.split(r" #|\s[|>;&]|; |\)", match[1])[0]
@@ -104,6 +106,15 @@ def test_commands_of_the_pages_exist() -> None:
     pages = [page.read_text(encoding="utf-8") for page in PAGES]
     assert sum(len(list(commands_in(text))) for text in pages) > 80
     assert not faults_by_page(options=False)
+
+
+def test_no_command_has_lost_its_indentation() -> None:
+    """A command with options that begins a line of prose is shown as prose, with its remark in it."""
+    lost = []
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        lost += re.findall(r"^forgetmi [a-z]+.* --.*$", text, re.M)
+    assert not lost
 
 
 @pytest.mark.slow

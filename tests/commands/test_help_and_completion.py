@@ -65,6 +65,7 @@ def test_zsh_and_fish_have_the_same_words(scripts: dict[str, str]) -> None:
         in (scripts["fish"])
     )
     assert " ".join(methods.names()) in scripts["fish"]
+    assert "complete -c forgetmi -f\n" not in scripts["fish"]  # runs are named by their folders
 
 
 def test_every_command_with_subcommands_is_followed() -> None:
@@ -80,6 +81,25 @@ def test_a_topic_is_a_command_a_page_or_a_term() -> None:
     assert help_topics.topic(["what", "is", "read"]).startswith("# ")
     assert "largest difference that counts as none" in help_topics.topic(["Margin"])
     assert help_topics.topic(["mu"]).startswith("UU, MU, UR, MR:")
+
+
+def test_a_command_of_an_entry_point_is_a_topic() -> None:
+    assert "forgetmi checkpoint convert" in help_topics.topic(["checkpoint"])
+
+
+def test_a_word_with_two_entries_shows_both() -> None:
+    found = help_topics.topic(["stage"]).splitlines()
+    assert [line.partition(":")[0] for line in found] == ["part", "run"]
+
+
+def test_options_are_those_that_a_line_begins_with() -> None:
+    text = """--spec FILE gives the rest. --method KIND with KIND one of a, b.
+│ -h, --help             show it │
+│ --verifiers {None}|PATH  Directory that forgetmi shadows --out wrote, or │
+│                          --retained-share made. │
+│ --json, --no-json      Print one object. │"""
+    expected = ["--spec", "--method", "--help", "--verifiers", "--json", "--no-json"]
+    assert options_in(text) == expected
 
 
 def test_an_unknown_topic_names_the_nearest() -> None:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
 
-from forgetmi.commands.entry_points import added_commands
+from forgetmi.commands.entry_points import added_commands, load_added
 from forgetmi.commands.groups import load_function
 from forgetmi.commands.verbs import COMMANDS
 
-_OPTION_LINE = re.compile(r"^\W*(?:-\w, )?--[a-z]")
-_OPTION = re.compile(r"(?<![\w-])--[a-z][\w.-]*")
+# Options begin a line of a box, where a text that goes on is set in further; some stand in a sentence above the boxes
+_OPTION_LINE = re.compile(r"^[^\w-]{0,4}((?:-{1,2}[a-z][\w.-]*, )*--[a-z][\w.-]*)")
+_IN_SENTENCE = re.compile(r"(?<![\w-])--[a-z][\w-]*(?= [A-Z])")
 
 
 def summaries() -> dict[str, str]:
@@ -50,12 +51,14 @@ def help_of(*words: str) -> str:
         words: The command, then whatever changes its options, e.g. ``--cohort table``.
     """
     verb, *rest = words
-    target, _ = COMMANDS[verb]
     printed = io.StringIO()
+
+    # A command of another package comes first, as on the command line
+    function = load_added(verb, rest) or load_function(COMMANDS[verb][0])
 
     # The parser ends the process after its help
     with redirect_stdout(printed), suppress(SystemExit):
-        load_function(target)([*rest, "--help"])
+        function([*rest, "--help"])
     return printed.getvalue()
 
 
@@ -63,6 +66,9 @@ def options_in(text: str) -> list[str]:
     """The options that a help text explains, in its order."""
     found: dict[str, None] = {}
     for line in text.splitlines():
-        if _OPTION_LINE.match(line):
-            found |= dict.fromkeys(option.rstrip(".") for option in _OPTION.findall(line))
+        if line.startswith("--"):
+            found |= dict.fromkeys(_IN_SENTENCE.findall(line))
+        elif named := _OPTION_LINE.match(line):
+            options = named[1].split(", ")
+            found |= dict.fromkeys(option for option in options if option.startswith("--"))
     return list(found)

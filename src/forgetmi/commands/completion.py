@@ -86,9 +86,11 @@ def bash(shell: str = "bash") -> str:
 
 def fish() -> str:
     """The completion of fish."""
-    lines = ["# forgetmi: completion for fish", "complete -c forgetmi -f"]
+    lines = ["# forgetmi: completion for fish"]
     for verb, text in summaries().items():
-        lines.append(f"complete -c forgetmi -n __fish_use_subcommand -a {verb} -d {_quoted(text)}")
+        lines.append(
+            f"complete -c forgetmi -n __fish_use_subcommand -f -a {verb} -d {_quoted(text)}"
+        )
 
     for words, listed in _choices().items():
         seen = " and ".join(f"__fish_seen_subcommand_from {word}" for word in words.split())

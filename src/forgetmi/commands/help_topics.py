@@ -111,7 +111,9 @@ def terms() -> dict[str, str]:
         # An entry may explain several terms, each in bold letters
         for names in re.findall(r"\*\*(.+?)\*\*", text):
             for name in names.split(", "):
-                meanings[name.lower()] = text.replace("**", "")
+                earlier = meanings.get(name.lower())
+                meaning = text.replace("**", "")
+                meanings[name.lower()] = f"{earlier}\n{meaning}" if earlier else meaning
     return meanings
 
 
