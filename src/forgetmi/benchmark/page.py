@@ -8,6 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from forgetmi.benchmark.comparison_page import comparison_values, number, without_links
 from forgetmi.benchmark.figures import loss_panels, trade_off
 from forgetmi.benchmark.grid import Point
 from forgetmi.benchmark.results import Results
@@ -26,6 +27,7 @@ def write_all(
     grid: Sequence[Point],
     settings: Sequence[Setting],
     *,
+    compared: Sequence[Setting],
     cohort: str,
     lead: str,
     foot: str,
@@ -37,7 +39,8 @@ def write_all(
         results: What was measured.
         tables: As made from them.
         grid: All points, for the figures.
-        settings: Rows that the figures show.
+        settings: Rows that the figures of quality and losses show.
+        compared: Rows that are compared by cost and closeness: all of them.
         cohort, lead, foot: Words of the page.
     """
     # Tables in every format, and all scores before any mean
@@ -51,9 +54,15 @@ def write_all(
     trade_offs = _write_trade_offs(store, results, settings)
     losses = _write_losses(store, results, grid, settings)
 
+    comparison = comparison_values(results, compared)
+    for part in comparison["fronts"]:
+        _write_svg(
+            store.root / "figures" / f"front-{part['percent']}.svg", without_links(part["picture"])
+        )
+
     # The original and Retrain have labels, too.
     wide = len(settings) + 2 > trade_off_figure.MOST_LABELS
-    page = _page(
+    page = page_of(
         cohort=cohort,
         lead=lead,
         foot=foot,
@@ -61,6 +70,7 @@ def write_all(
         to_html=FORMATS["html"],
         trade_offs=[{**facts, "wide": wide} for facts in trade_offs],
         losses=losses,
+        **comparison,
     )
     write_text(store.root / "benchmark.html", page)
 
@@ -103,10 +113,19 @@ def _write_svg(path: Path, picture: str) -> None:
     write_text(path, picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
 
 
-def _page(**facts: object) -> str:
-    """Fill the page's template."""
+def page_of(**facts: object) -> str:
+    """The page: what the template names, escaped.
+
+    Args:
+        facts: Its values; none may be missing.
+    """
     loader = jinja2.PackageLoader("forgetmi", "benchmark/templates")
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.globals["number"] = number
     return environment.get_template("benchmark.html.jinja").render(**facts)

@@ -158,6 +158,7 @@ def write_results(
         tables,
         grid,
         shown or list(axes.settings),
+        compared=axes.settings,
         cohort=summary.name,
         lead=_lead(summary, spec, axes),
         foot=_foot(manifest, models=len(outcomes), cpu_seconds=cpu_seconds),

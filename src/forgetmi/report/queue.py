@@ -5,8 +5,6 @@ The page is whole: it loads nothing, is read without a script, and sorts and fil
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -14,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
+from forgetmi.report.inline_script import inline_script
 from forgetmi.report.number_text import clean, many
 from forgetmi.report.queue_year import DriftPoint, year_values
 from forgetmi.report.verdict_text import ANSWERS
@@ -124,8 +122,7 @@ def render_queue(rows: Sequence[QueueRow], *, today: date, drift: Sequence[Drift
     verdicts = {row.verdict for row in rows}
 
     # The page allows its own script and no other
-    script = (TEMPLATES / "queue.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = inline_script("queue.js")
 
     return MARK + _template().render(
         rows=ordered,
@@ -137,8 +134,8 @@ def render_queue(rows: Sequence[QueueRow], *, today: date, drift: Sequence[Drift
         shown_states=[state for state in STATES if state in states],
         verdicts=[verdict for verdict in ANSWERS if verdict in verdicts],
         styles={verdict: answer.style for verdict, answer in ANSWERS.items()},
-        script=Markup(script),
-        script_digest=digest,
+        script=script.text,
+        script_digest=script.digest,
         year=year_values(rows, drift, today=today),
     )
 

@@ -1,10 +1,8 @@
-"use strict";
-// Counts the days anew, then sorts and filters; without a script the page says the same, as of its own day.
+// Counts the days anew, then sorts and filters (sort_filter.js); without a script the page says the same, as of its own day.
 (() => {
   const table = document.querySelector(".queue");
   const form = document.getElementById("choose");
-  const body = table.tBodies[0];
-  const rows = [...body.rows];
+  const rows = [...table.tBodies[0].rows];
   const soon = Number(table.dataset.soon);
   const signs = { overdue: "‼", soon: "▲", later: "●" };
   const day = 24 * 60 * 60 * 1000;
@@ -35,63 +33,7 @@
     shown.dateTime = shown.textContent = new Date(today).toISOString().slice(0, 10);
   }
 
-  // What is pending first, by deadline; or by one column, empty values last
-  function compare(key, down) {
-    if (key === "urgency") {
-      const rank = (row) => (row.dataset.final ? "1" : "0") + row.dataset.due + row.dataset.number;
-      return (a, b) => rank(a).localeCompare(rank(b));
-    }
-    return (a, b) => {
-      const [first, second] = [a.dataset[key], b.dataset[key]];
-      if (!first || !second) return Number(!first) - Number(!second);
-      return first.localeCompare(second) * (down ? -1 : 1) || a.dataset.number.localeCompare(b.dataset.number);
-    };
-  }
-
-  let down = false;
-  function sort() {
-    const key = form.elements.sort.value;
-    body.append(...rows.sort(compare(key, down)));
-    for (const head of table.querySelectorAll("th[data-key]")) {
-      if (head.dataset.key === key) head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      else head.removeAttribute("aria-sort");
-    }
-  }
-
-  function filter() {
-    const { state, urgency, verdict, find } = form.elements;
-    const words = find.value.trim().toLowerCase();
-    for (const row of rows) {
-      const has = row.dataset;
-      const wanted = verdict.value === "none" ? !has.verdict : !verdict.value || has.verdict === verdict.value;
-      const fits = (!state.value || has.state === state.value) && (!urgency.value || has.urgency === urgency.value)
-        && wanted && (!words || row.textContent.toLowerCase().includes(words));
-      row.hidden = !fits;
-    }
-    const left = rows.filter((row) => !row.hidden).length;
-    document.getElementById("shown").textContent = `${left} of ${rows.length} shown`;
-  }
-
-  // A click on a heading sorts by it, a second one the other way round
-  for (const head of table.querySelectorAll("th[data-key]")) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = head.textContent;
-    button.addEventListener("click", () => {
-      down = form.elements.sort.value === head.dataset.key && !down;
-      form.elements.sort.value = head.dataset.key;
-      sort();
-    });
-    head.replaceChildren(button);
-  }
-
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", () => { filter(); });
-  form.elements.sort.addEventListener("change", () => { down = false; sort(); });
-
   rows.forEach(countDays);
   countRows();
-  form.hidden = false;
-  filter();
-  sort();
+  sortAndFilter(table, form);
 })();
