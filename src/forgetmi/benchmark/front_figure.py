@@ -172,7 +172,10 @@ def _ground(across: _Axis, upwards: _Axis, original: float | None) -> str:
     x = across.at(1.0)
     corners = f"{x:.1f},{near - 7:.1f} {x + 7:.1f},{near:.1f} {x:.1f},{near + 7:.1f} {x - 7:.1f},{near:.1f}"
     parts.append(f'<polygon class="retrain" points="{corners}" fill="{RETRAIN}"/>')
-    parts.append(_text(min(x, right - 30), near + 23, "Retrain", "middle"))
+    below_taken = original is not None and 0 <= upwards.at(original) - near < 3 * _LINE
+    parts.append(
+        _text(min(x, right - 30), near - 12 if below_taken else near + 23, "Retrain", "middle")
+    )
 
     # Titles of the axes
     parts.append(
