@@ -371,6 +371,7 @@ def test_conversion_both_ways_is_lossless(
         "fit": "center_crop",
         "invert": False,
         "window": "released",
+        "levels": "all",
     }
     assert (
         digest

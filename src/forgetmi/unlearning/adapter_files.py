@@ -136,10 +136,10 @@ def with_adapters(model: NetModule, folder: Path) -> NetModule:
         CheckpointError: The folder cannot be read, is damaged, or was made for another model.
 
     Examples:
-        >>> with_adapters(original, Path(folder) / "none")
+        >>> with_adapters(torch.nn.Identity(), Path("none"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        forgetmi.core.errors.CheckpointError: ...
+        forgetmi.core.errors.CheckpointError: none/adapters.json: the adapters cannot be read ...
     """
     adapters = read_adapters(folder)
     where = folder.name
