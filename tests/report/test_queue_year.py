@@ -56,6 +56,14 @@ def test_drift_is_told_from_the_first_to_the_last() -> None:
     assert "No run has closed" in year_values(ROWS, (), today=TODAY)["drift_words"]
 
 
+def test_the_days_of_many_runs_do_not_lie_on_each_other() -> None:
+    many = [DriftPoint(f"2026-01-{day:02}", 0.7 + day / 1000, None) for day in range(1, 31)]
+    figure = str(year_values(ROWS, many, today=TODAY)["drift_figure"])
+    assert figure.count("<circle") == 30
+    assert len(re.findall(r">2026-01-\d\d</text>", figure)) == 6
+    assert ">2026-01-30</text>" in figure
+
+
 def test_the_highest_bar_is_the_most_frequent() -> None:
     figure = str(year_values(ROWS, (), today=TODAY)["deadline_figure"])
     heights = [float(height) for height in re.findall(r'<rect [^>]*height="([\d.]+)"', figure)]

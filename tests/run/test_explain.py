@@ -44,10 +44,11 @@ def test_a_digest_must_name_one_patient(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("place", ["patient.html", "models/patient.html"])
 def test_the_page_does_not_go_into_the_run(
-    signed_run: Path, capsys: pytest.CaptureFixture[str]
+    place: str, signed_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = signed_run / "patient.html"
+    out = signed_run / place
     chosen = patients(signed_run)[0]
     assert main(["explain", str(signed_run), "--patient", chosen, "--out", str(out)]) == 2
     assert "--out is the directory of a run" in capsys.readouterr().err

@@ -44,7 +44,7 @@ class ImageView:
         study: Keyed digest.
         channel: The channel with the largest excess.
         before, excess: How much more familiar it is to the original, and to the unlearned model, than to the retrained
-            models on average, in standard deviations of never-seen images under the unlearned model.
+            models on average, beyond what never-seen images are, in standard deviations of these under the same model.
     """
 
     row: int
@@ -148,6 +148,7 @@ def _image_views(knowledge: AdversaryKnowledge, own: Signals) -> list[ImageView]
     # Of images of people whom no model saw: how much models differ by chance
     before, after = _above_retrained(knowledge, rows)
     by_chance = _above_retrained(knowledge, never_seen)
+    usual = np.mean(by_chance, axis=1)
     scale = np.maximum(np.std(by_chance, axis=1), _LEAST_SPREAD)
 
     views = []
@@ -157,8 +158,8 @@ def _image_views(knowledge: AdversaryKnowledge, own: Signals) -> list[ImageView]
                 row=row,
                 study=str(own.select(np.array([row])).study[0]),
                 channel=knowledge.channel,
-                before=float(before[place] / scale[0]),
-                excess=float(after[place] / scale[1]),
+                before=float((before[place] - usual[0]) / scale[0]),
+                excess=float((after[place] - usual[1]) / scale[1]),
             )
         )
     return views

@@ -48,7 +48,9 @@ def explain(argv: Sequence[str]) -> None:
     from forgetmi.run.patient_facts import patient_facts
     from forgetmi.run.spec import spec_of
 
-    refuse_run(options.out.absolute().parent)
+    # Neither into a run nor into one of its folders
+    for folder in options.out.absolute().parents:
+        refuse_run(folder)
     facts = patient_facts(RunDirectory(options.run), spec_of(options.run), options.patient)
     page = render_patient(facts)
     with output_lock(options.out, folder=False):

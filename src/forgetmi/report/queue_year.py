@@ -22,6 +22,7 @@ _WIDTH, _HEIGHT, _FLOOR, _TOP = (
     150,
     18,
 )  # of a figure; its base line, and room for numbers
+_MOST_LABELS = 6  # of days below a line
 
 
 class Request(Protocol):
@@ -116,8 +117,8 @@ def _drift_words(drift: Sequence[DriftPoint]) -> str:
     change = measured[-1] - measured[0]
     return (
         f"Over {many(len(drift) - 1, 'run')} the AUC on never-seen patients went from {measured[0]:.3f} to "
-        f"{measured[-1]:.3f} ({change:+.3f}). Where it falls below what you accept, retrain once without everybody "
-        "who withdrew."
+        f"{measured[-1]:.3f} ({change:+.3f}). It moves by chance, too: the report of each run has its interval. "
+        "Where it falls below what you accept, retrain once without everybody who withdrew."
     )
 
 
@@ -160,10 +161,14 @@ def _line(name: str, title: str, points: Sequence[tuple[str, float | None]]) -> 
 
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     shapes = [f'<polyline points="{path}" fill="none" stroke="#0a5f96" stroke-width="2"/>']
-    for (x, y), (day, value) in zip(places, points, strict=True):
+
+    # As many words as fit beside each other, counted from the last dot
+    every = -(-len(points) // _MOST_LABELS)
+    for place, ((x, y), (day, value)) in enumerate(zip(places, points, strict=True)):
         shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#0a5f96"/>')
-        shapes.append(_text(x, y - 9, f"{value:.3f}"))
-        shapes.append(_text(x, _FLOOR + 16, day))
+        if (len(points) - 1 - place) % every == 0:
+            shapes.append(_text(x, y - 9, f"{value:.3f}"))
+            shapes.append(_text(x, _FLOOR + 16, day))
     words = "; ".join(f"{day}: {value:.3f}" for day, value in points)
     return _svg(name, title, words, shapes)
 

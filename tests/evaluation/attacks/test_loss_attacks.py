@@ -207,12 +207,35 @@ def test_area_under_relearning_grows_as_less_is_remembered(make_evidence: Make) 
     low, high = found[-1].interval or (0, 0)
     assert low < 1 < high
 
+    # Where the original has no memory of those who are not taught, the others are measured all the same
+    evidence = make_evidence(0.5, runs=8)
+    assert "transfer" in RelearnArea().apply(evidence).details
+    known = RelearnArea().apply(familiar_without_teaching(evidence))
+    assert known.value == pytest.approx(RelearnArea().apply(evidence).value)
+    assert "transfer" not in known.details
+
     # A retrained model against the others, and none to compare with
     evidence = make_evidence(0.0, runs=8)
     assert RelearnArea().apply(evidence.with_target("retrain-1")).counts["retrained models"] == 2
     alone = {"unlearned": evidence.relearning["unlearned"]}  # type: ignore[index]
     with pytest.raises(EvaluationError, match="no retrained model was relearnt"):
         RelearnArea().apply(replace(evidence, relearning=alone))
+
+
+def familiar_without_teaching(evidence: AdversaryKnowledge) -> AdversaryKnowledge:
+    """Retrained models make of the patients who are not taught what the original does."""
+    relearning = dict(evidence.relearning or {})
+    partition, original = evidence.partition, evidence.signals["original"]
+    for name in filter(evidence.is_other_retrain, relearning):
+        curve = []
+        for signals in relearning[name].signals:
+            watched = ~np.isin(partition.patient[signals.row], relearning[name].taught)
+            logits = {head: values.copy() for head, values in signals.logits.items()}
+            for head, values in original.select(signals.row).logits.items():
+                logits[head][watched] = values[watched]
+            curve.append(replace(signals, logits=logits))
+        relearning[name] = replace(relearning[name], signals=tuple(curve))
+    return replace(evidence, relearning=relearning)
 
 
 def test_probe_on_exchangeable_and_on_shifted_embeddings() -> None:

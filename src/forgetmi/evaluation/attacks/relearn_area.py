@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -84,8 +85,9 @@ class RelearnArea:
         value, bounds, note = _ratio(knowledge, audited, others, taught)
         details = {}
         if not taught.all():
-            watched, _, _ = _ratio(knowledge, audited, others, ~taught)
-            details["transfer"] = watched
+            # The original may show no memory of these alone
+            with suppress(EvaluationError):
+                details["transfer"], _, _ = _ratio(knowledge, audited, others, ~taught)
 
         counts = {
             "taught": int(taught.sum()),
