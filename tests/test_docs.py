@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from forgetmi.commands.exit_codes import CODES
 from forgetmi.core.registry import methods
 
 ROOT = Path(__file__).parents[1]
@@ -103,6 +104,18 @@ def test_the_first_page_names_methods_that_there_are() -> None:
     named = re.findall(r"`(\w+)`", table)
     assert set(named) <= set(methods.names())
     assert len(named) == len(set(named)) > 30
+
+
+def test_the_page_of_exit_codes_says_which_commands_have_them() -> None:
+    page = words(ROOT / "docs" / "exit_codes.md")
+    for verdict, code in CODES.items():
+        assert re.search(rf"^\| {code} \|.*{verdict}", page, re.MULTILINE | re.IGNORECASE)
+
+    # Of a verdict one command makes a code
+    commands = ROOT / "src" / "forgetmi" / "commands"
+    users = [path.name for path in commands.rglob("*.py") if "CODES[" in words(path)]
+    assert users == ["withdraw_steps.py"]
+    assert "Codes 10 to 12 are those of `forgetmi withdraw` alone" in page
 
 
 def test_every_program_is_named_where_its_figures_are() -> None:
