@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from forgetmi.benchmark.figures import trade_off
-from forgetmi.benchmark.measured import Measured
+from forgetmi.benchmark.measured import POSITIVE, SHARE, WITHIN, Measured
 from forgetmi.benchmark.results import Results
 from forgetmi.benchmark.results_csv import long_csv
 from forgetmi.benchmark.settings import read_setting
 from forgetmi.benchmark.store import Outcome
 from forgetmi.benchmark.tables import all_tables
 from forgetmi.core.cost import Cost
+from forgetmi.evaluation.metrics import METRICS
 from forgetmi.evaluation.suite import evaluate
 from tests.made_tasks import Made
 
@@ -37,3 +38,9 @@ def test_a_benchmark_has_no_columns_of_what_a_task_has_not(task: str) -> None:
     lines = long_csv(results).splitlines()[1:]
     assert len(lines) > 10
     assert not [line for line in lines if "not part of this evaluation" in line]
+
+
+def test_a_gap_of_values_may_be_above_one_in_all_its_parts() -> None:
+    gaps = [name for name in METRICS if name.startswith("gap") and "floor" not in name]
+    assert len(gaps) == 6
+    assert {WITHIN.get(name, SHARE) for name in gaps} == {POSITIVE}

@@ -27,8 +27,7 @@ WITHIN = {
     "r2": (float("-inf"), 1.0),
     "mae": POSITIVE,
     "jsf": POSITIVE,
-    "gap": POSITIVE,
-    "gap_joint": POSITIVE,
+    **{name + part: POSITIVE for name in (GAP, GAP_JOINT) for part in ("", "_forget", "_test")},
 }
 
 
@@ -107,7 +106,9 @@ class Measured:
         # The floor is a score of the retrained models, stored once
         name = f"{GAP_JOINT if is_together(head) else GAP}{part}_floor"
         score = self._missing() or self._get(FLOOR, name, head, "")
-        return Number(score.value, score.interval) if isinstance(score, Score) else score
+        if isinstance(score, Score):
+            return Number(score.value, score.interval, within=POSITIVE)
+        return score
 
     def stayed(self) -> Found:
         """1 where the model ended where the original was, else 0; see `forgetmi.evaluation.gaps.stayed`."""

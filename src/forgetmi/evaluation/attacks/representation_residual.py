@@ -85,10 +85,10 @@ class RepresentationResidual:
     E(retrained, mean): the value is -<residual, shift> / |shift|^2: 1 for the original, 0 for a model at retraining's
     place, below 0 beyond it. Use it where outputs look right: a new last layer leaves embeddings as they were.
 
-    Retrained models differ by chance, and their mean is in the residual and in the shift, so that a model at retraining's
-    place is a little above 0: by 1 / r of the variance of single trainings, as a share of |shift|^2. A retrained model is
-    compared with r - 1 others and so lies higher than an unlearned one that is as good: a value at the upper end of the
-    retrained models' is no sign that nothing is left.
+    Retrained models differ by chance, and their mean is in the residual and in the shift, so that a model at their
+    place is a little above 0: by 1 / r of the variance of single trainings, as a share of |shift|^2. A retrained
+    model is compared with r - 1 others and so lies higher than an unlearned one that is as good: a value at the
+    upper end of the retrained models' is no sign that nothing is left.
 
     The details hold the paper's two measures: the debiased CKA to retrained embeddings, of the forgotten and of
     retained patients, and the share of the residual that lies along the leading directions of the shift. That share
