@@ -1,4 +1,4 @@
-"""The figures that explain: the verdict's four cases, and what a run does from model to verdict.
+"""The figures that explain: the verdict's four cases, what a run does from model to verdict, the four losses.
 
 python studies/explaining_figures.py [--out docs/images]
 """
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from forgetmi.core.files import write_text
 from forgetmi.report.picture import side_by_side
 from forgetmi.report.svg import BAND, INK, MUTED, STYLE, UNLEARNED, panel, to_svg
+from losses_figure import four_losses
 
 MARGIN = 0.10
 # Verdict, Delta with its interval, and what it means
@@ -95,12 +96,13 @@ def _box(axes: Axes, place: int, name: str, words: str) -> None:
 
 
 def main() -> None:
-    """Write both."""
+    """Write all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     out = parser.parse_args().out
-    for name, drawn in (("verdicts.svg", verdicts()), ("pipeline.svg", pipeline())):
-        write_text(out / name, side_by_side([drawn], name).svg)
+    figures = {"verdicts.svg": verdicts, "pipeline.svg": pipeline, "four_losses.svg": four_losses}
+    for name, draw in figures.items():
+        write_text(out / name, side_by_side([draw()], name).svg)
 
 
 if __name__ == "__main__":
