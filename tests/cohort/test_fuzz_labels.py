@@ -118,6 +118,27 @@ def test_fuzz_one_label(folder: Path, task: Any) -> None:
     fuzz(labels_are_read_or_refused)
 
 
+def test_fuzz_label_tables(folder: Path) -> None:
+    path = write_table(folder, {})
+    lines = ["study_id,Edema,Fracture", "s0,1,0", "s1,0,1", "s2,-1,", "s3,1,qzxk", "s9,0,0"]
+    reader = TableCohort(
+        path,
+        key_file=folder / "key",
+        label_table=folder / "labels.csv",
+        labels=("Edema", "Fracture"),
+    )
+    content = "\n".join(lines).replace("qzxk", "1").encode()
+    (folder / "labels.csv").write_bytes(content)
+    assert read_or_refused(reader.load) is not None
+
+    @given(damaged(content) | damaged("\n".join(lines).encode()))
+    def tables_are_read_or_refused(changed: bytes) -> None:
+        (folder / "labels.csv").write_bytes(changed)
+        read_or_refused(reader.load)
+
+    fuzz(tables_are_read_or_refused)
+
+
 def test_fuzz_measured_columns(folder: Path) -> None:
     @given(columns_of("label", "age", "ward"))
     def measurements_are_read_or_refused(columns: Any) -> None:

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.core.errors import CohortError
-from forgetmi.data.cache_key import cache_key
+from forgetmi.data.cache_key import TAG, cache_key
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.seen_files import SeenFiles
 from forgetmi.data.shard_folder import ShardFolder
+from forgetmi.data.shard_journal import ShardJournal, read_journal
 from tests.fuzzing import damaged, fuzz
 
 pytestmark = pytest.mark.slow
@@ -116,3 +117,23 @@ def test_fuzz_stacks(make_cohort, tmp_path: Path) -> None:
         assert store.images(np.arange(2)).shape == (2, 1, SIZE, SIZE)
 
     fuzz(read_or_refused)
+
+
+def test_fuzz_journals(cache: Path) -> None:
+    key = cache_key(cache / "decoded-films")
+    path = cache / "some.journal.partial"
+    entries = [(bytes([n] * TAG), bytes([n + 9] * TAG), ["16 bits"] * n) for n in range(4)]
+    journal = ShardJournal(path, key)
+    for entry in entries:
+        journal.add(*entry)
+    journal.close()
+    whole = path.read_bytes()
+    assert list(read_journal(path, key)) == entries
+
+    @given(damaged(whole))
+    def the_first_whole_entries_alone(content: bytes) -> None:
+        path.write_bytes(content)
+        found = list(read_journal(path, key))
+        assert found == entries[: len(found)]
+
+    fuzz(the_first_whole_entries_alone)

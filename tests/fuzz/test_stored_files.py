@@ -30,13 +30,17 @@ from forgetmi.model.checkpoint_facts import facts_digest, read_facts
 from forgetmi.model.spec import ModelSpec
 from forgetmi.report import near_duplicates
 from forgetmi.report.manifest import Manifest
+from forgetmi.requests.cost_law import read_cost_law
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_plan import FOLDS, PLAN, Folds, PoolPlan, read_folds, read_plan
 from forgetmi.run.shadow_plan import Plan
 from forgetmi.run.trace_file import OF_UNLEARNING, StoredTrace, read_trace
 from tests.fuzz.hostile import answers, changed, damaged, plain_of
 from tests.fuzzing import fuzz
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 
 
 def texts(sound: Any) -> st.SearchStrategy[bytes]:
@@ -159,6 +163,31 @@ def test_records(tmp_path: Path) -> None:
         answers(lambda: read_record(path))
 
     fuzz(check)
+
+
+def test_cost_laws(tmp_path: Path) -> None:
+    sound = json.loads((ROOT / "studies" / "cost_law.json").read_text())
+    few = ("retrain", "forget_mi")
+    sound["methods"] = [method for method in sound["methods"] if method["name"] in few]
+    sound["runs"] = [run for run in sound["runs"] if run["method"] in few]
+    path = tmp_path / "costs.json"
+    path.write_text(json.dumps(sound))
+    assert read_cost_law(path).lines.keys() == set(few)
+
+    fuzz_file(path, sound, lambda: read_cost_law(path))
+
+
+@pytest.mark.parametrize("name", ["plan", "folds"])
+def test_pools(name: str, tmp_path: Path) -> None:
+    plan, folds = plain_of(PoolPlan), plain_of(Folds)
+    (tmp_path / PLAN).write_text(json.dumps(plan))
+    (tmp_path / FOLDS).write_text(json.dumps(folds))
+
+    def read() -> Any:
+        return read_folds(tmp_path, read_plan(tmp_path))
+
+    sound, file = (plan, PLAN) if name == "plan" else (folds, FOLDS)
+    fuzz_file(tmp_path / file, sound, read)
 
 
 def test_proofs() -> None:
