@@ -146,12 +146,16 @@ def _changes(view: PatientView) -> list[str]:
             f"{channel_name(head)}: most retrained models agree with the new model on the class of {after} of "
             f"{many(images, 'image')}, and with the original on {before}."
         )
+
+    # One retrained model has no range
     for channel in view.channels:
         retrained = [share for name, share in channel.familiar.items() if is_retrained(name)]
-        if retrained and not min(retrained) <= channel.familiar[UNLEARNED] <= max(retrained):
-            more = "less" if channel.familiar[UNLEARNED] > max(retrained) else "more"
+        models, after = len(retrained), channel.familiar[UNLEARNED]
+        if models > 1 and not min(retrained) <= after <= max(retrained):
+            more = "less" if after > max(retrained) else "more"
             sentences.append(
-                f"{channel_name(channel.channel)}: a retrained model would find this patient {more} familiar than the "
-                "new model does."
+                f"{channel_name(channel.channel)}: all {models} retrained models find this patient {more} familiar "
+                f"than the new model does; by chance alone one retrained model more would lie outside of theirs "
+                f"in 2 of {models + 1} cases."
             )
     return sentences

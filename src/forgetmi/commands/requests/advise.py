@@ -134,7 +134,7 @@ def _choose(
 
     scaled = "unscaled: no retraining was measured here"
     if retraining is not None:
-        scaled = f"x {found.scale:.2f}, by the retrainings measured here"
+        scaled = f"x {found.scale:.2f}, by the retrainings measured here; shares and intervals are the law's own"
     echo(f"by the cost law, for {forgotten} of {options.images} images ({scaled}):")
     for choice in found.choices:
         echo(printable(f"  {_line_of(choice, found)}"))
