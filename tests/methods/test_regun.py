@@ -25,13 +25,13 @@ from forgetmi.unlearning.teacher import frozen
 def sets(small: Any) -> Any:
     """Loaders of forget and validation; the latter's rows can be chosen."""
 
-    def make(validation: Any = None) -> GuardedLoaders:
+    def make(validation: Any = None, **records: Any) -> GuardedLoaders:
         partition = small.partition
         rows = {name: partition.rows(name) for name in ("forget", "retain", "validation")}
         if validation is not None:
             rows["validation"] = validation
         return GuardedLoaders(
-            small.prepared.records,
+            dataclasses.replace(small.prepared.records, **records),
             rows,
             patient=partition.patient,
             reads=REGUN.info.reads,
@@ -108,6 +108,31 @@ def test_same_classes_and_nearest_neighbours(small: Any, sets: Any, memorised: I
                 squares += float(difference.square().sum())
             far.append(squares)
         assert far[list(validation).index(row)] == pytest.approx(min(far), rel=1e-3)
+
+
+@pytest.mark.parametrize("choice", ["classes", "nearest"])
+def test_who_lacks_a_film_has_nobody_beside_it_for_its_head(
+    small: Any, sets: Any, memorised: ImageText, choice: Any
+) -> None:
+    """The image head's references are those of the forgotten with a film alone, and have one themselves."""
+    there = np.arange(len(small.prepared.records)) % 3 > 0
+    loaders = sets(present={"image": there})
+    held_out = HeldOut(frozen(memorised), loaders, choice=choice, task=CLASSES, seed=0)
+    batch = next(loaders.forget.epoch(0))
+    have = batch.there("image")
+    assert have.any()
+    assert not have.all()
+
+    # The joint embedding, which is there for all, says who they are: two for each
+    goal = held_out.of(batch, each=2, epoch=0, batch_number=0)
+    validation = small.partition.validation
+    records = dataclasses.replace(small.prepared.records, present={"image": there})
+    everyone = frozen(memorised)(records.batch(validation))
+    assert len(goal.head("text")) == 2 * len(batch)
+    places = torch.cdist(goal.embedding["joint"], everyone.embedding["joint"]).argmin(dim=1)
+    own = torch.from_numpy(there[validation])[places]
+    expected = everyone.head("image")[places[own & have.repeat_interleave(2)]]
+    assert torch.allclose(goal.head("image"), expected, atol=1e-4)
 
 
 def test_other_draws_for_other_batches_and_the_same_again(sets: Any, memorised: ImageText) -> None:

@@ -84,10 +84,15 @@ class HeldOut:
                 )
             case _:
                 places = self._nearest(batch, each)
+
+        # For a head neither who lacks its modality stands, nor beside whom of the forgotten lacks it
         chosen = torch.as_tensor(places)
         there: dict[str, Tensor] = {}
         for name, values in self._present.items():
             there[name] = values[chosen.to(values.device)]
+            if self._choice != "uniform":
+                beside = batch.there(name).repeat_interleave(len(places) // len(batch))
+                there[name] &= beside.to(values.device)
         outputs = self._outputs.each(lambda values: values[chosen.to(values.device)])
         return outputs.of_those_there(there)
 
