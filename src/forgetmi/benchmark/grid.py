@@ -17,6 +17,7 @@ from forgetmi.core.seeding import derive
 from forgetmi.run.applicable import check_model
 from forgetmi.run.device import device_of
 from forgetmi.run.fingerprint import fingerprint
+from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.prepared import trained_rows
 from forgetmi.run.run_data import open_cohort, open_run, split_seed
 from forgetmi.run.run_models import model_seed
@@ -141,6 +142,7 @@ def check_methods(spec: RunSpec, axes: Axes) -> None:
     cohort = open_cohort(spec)
     faults: list[Fault] = []
     for setting in axes.settings:
+        faults += no_pool_faults(setting.method)
         try:
             check_model(replace(spec, method=setting.method), cohort)
         except MethodError as error:

@@ -25,6 +25,7 @@ from forgetmi.run.fingerprint import versions
 from forgetmi.run.given_patients import patients_after
 from forgetmi.run.original_training import log_path, train_original
 from forgetmi.run.prepared import open_checkpoint
+from forgetmi.run.provenance import untouched_after_training
 from forgetmi.run.run_data import open_run
 from forgetmi.run.source_digest import source_digest
 from forgetmi.run.stages import training_facts
@@ -139,7 +140,14 @@ def _original(store: Store, cell: Cell, progress: ProgressCallback) -> Made:
             device=device_of(cell.spec),
         )
     patients = patients_after(cell.spec, data.cohort, data.partition, role=ORIGINAL)
-    data.prepared.save(checkpoint, trained.model, patients=patients, role=cell.role, seed=cell.seed)
+    data.prepared.save(
+        checkpoint,
+        trained.model,
+        patients=patients,
+        role=cell.role,
+        seed=cell.seed,
+        **untouched_after_training(cell.spec, trained.model),
+    )
     return trained.model, training_facts(trained.trace), meter.cost
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -17,6 +17,7 @@ from forgetmi.core.model_names import UNLEARNED
 from forgetmi.core.ranges import Number, Seed, ShareBelowOne, Weight
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.spec import spec_of
 
 # From so many models on, they serve these attacks.
@@ -77,6 +78,9 @@ def shadows(argv: Sequence[str]) -> None:
                 do="Give the run's command again; it goes on where it stopped.",
             )
         )
+
+    if options.unlearnings and (faults := no_pool_faults(spec.method)):
+        raise SpecError([replace(fault, do="Ask for --unlearnings 0.") for fault in faults])
 
     # What will be made, and its cost.
     partition = read_partition(run.partition, spec.cohort.load())

@@ -12,6 +12,7 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import Draws, Seed
 from forgetmi.core.registry import methods
 from forgetmi.run.console import ProgressDisplay, echo
+from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.spec import to_plain
 from forgetmi.search.former_names import current_name, renamed
 from forgetmi.search.rule_names import Rule
@@ -95,6 +96,12 @@ def tune(argv: Sequence[str]) -> None:
     if not first_trials:
         name = to_plain(spec.method)["kind"]
         first_trials = {name: spec.method}
+
+    faults: list[Fault] = []
+    for method in first_trials.values():
+        faults += no_pool_faults(method)
+    if faults:
+        raise SpecError(faults)
 
     # The same number of trials for each method
     plan = make_plan(

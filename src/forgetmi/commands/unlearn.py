@@ -32,6 +32,7 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.jobs.pool import use_threads
 from forgetmi.run.console import ProgressDisplay, echo
 from forgetmi.run.live_track import live_tracker
+from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.spec import GivenModels, RunSpec
 from forgetmi.run.track import Kind, check_tracker
 
@@ -94,6 +95,8 @@ def unlearn(argv: Sequence[str]) -> None:
     from forgetmi.run.applicable import check_model
     from forgetmi.run.run_data import load_data
 
+    if faults := no_pool_faults(spec.method):
+        raise SpecError(faults)
     claim = claim_checkpoint(spec, USED, options)
     claim.check()
     use_threads(spec.threads)

@@ -145,6 +145,10 @@ class CalibratedConsensus:
                 )
             )
 
+        # Whether there is a pool is known before anything is computed
+        if self.target != "average":
+            context.facts["members of the pool"] = len(context.pool.members)
+
         # Where the forgotten samples are, and where they shall be.
         teacher = frozen(model)
         clean = outputs_of(teacher, loaders.forget, loaders.forget.rows, context.cached)
@@ -232,8 +236,6 @@ class CalibratedConsensus:
                 logits = head(goal[name]).float()
             goal_logits[name] = zeros_elsewhere(logits, forgotten.there(name))
 
-        if self.target != "average":
-            context.facts["members of the pool"] = len(context.pool.members)
         context.facts["calibrated on"] = _counts(member_label, reference_label)
 
         # What is not transported, the joint embedding, stays the original's.

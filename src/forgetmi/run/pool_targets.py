@@ -13,13 +13,13 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.labels import Scale
 from forgetmi.core.partition import Partition
 from forgetmi.core.signals import Signals
-from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.model.checkpoint import FACTS
 from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pool_making import PoolDirectory
 from forgetmi.run.pool_plan import AUDIT, TARGET, Folds, Member, read_folds, read_plan
 from forgetmi.run.pool_references import check_pool, pool_references, references_folder
+from forgetmi.run.pool_use import learns_from_pool
 from forgetmi.run.run_models import retrained_names
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.pool_targets import PoolTargets
@@ -52,8 +52,7 @@ def check_targets(spec: RunSpec, cohort: Cohort, partition: Partition) -> None:
     Raises:
         SpecError: The method reads a pool and none is given, or the other way round; or as `pool_targets`.
     """
-    method = spec.method
-    wants = isinstance(method, CalibratedConsensus) and method.target != "average"
+    wants = learns_from_pool(spec.method)
     if wants and spec.targets is None:
         raise SpecError(
             Fault(

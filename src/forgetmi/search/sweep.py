@@ -14,6 +14,7 @@ from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
 from forgetmi.run.claim import claim
 from forgetmi.run.directory import RunDirectory
+from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.spec import RunSpec, applied, to_plain, write_yaml
 from forgetmi.search.finished_sweep import TRIALS, finished_trials
 from forgetmi.search.former_names import update_stored_name
@@ -191,7 +192,8 @@ def _check(study: Study) -> None:
     for name, choice in study.sweep.parameters.items():
         for value in _examples(choice):
             try:
-                applied(study.spec, {name: value}, where=name)
+                changed = applied(study.spec, {name: value}, where=name)
+                faults += no_pool_faults(changed.method)
             except SpecError as error:
                 faults += error.faults
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from forgetmi.core.errors import Fault, MethodError
+from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED
 from forgetmi.core.partition import Partition
 from forgetmi.core.scores import Failed
@@ -19,6 +19,7 @@ from forgetmi.jobs.pool import ProgressCallback
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.fingerprint import fingerprint
+from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.run_data import OpenedRun, open_run
 from forgetmi.run.run_models import retrained_names
 from forgetmi.run.spec import RunSpec, to_plain
@@ -45,10 +46,12 @@ def score(
         The score, and why this trial may not be chosen (empty = it may).
 
     Raises:
-        SpecError: There is no such score; no model is made.
+        SpecError: There is no such score, or the method learns from a pool; no model is made.
         MethodError: The method failed, or the score cannot be computed.
     """
     check_objective(objective, spec)
+    if faults := no_pool_faults(spec.method):
+        raise SpecError(faults)
     by_validation = current_name(objective) == VALIDATION
 
     # The models that the trial starts from and is compared with
