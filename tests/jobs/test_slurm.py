@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -221,7 +222,8 @@ def test_an_interrupt_drops_the_files_of_jobs_that_are_out_of_the_queue(
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(slurm.time, "sleep", interrupt)
+    # Its own pause alone: waiting for a command sleeps, too
+    monkeypatch.setattr(slurm, "time", SimpleNamespace(sleep=interrupt))
     if not answers:
         monkeypatch.setattr(slurm, "cancel", lambda places: False)
     with pytest.raises(KeyboardInterrupt):
