@@ -478,11 +478,20 @@ def test_kept_adapters_make_the_same_model_again(
     with pytest.raises(CheckpointError, match=r"adapters\.json"):
         with_adapters(original, tmp_path / "absent")
     facts = json.loads((folder / "adapters.json").read_text())
-    for wrong in ({"rank": 0}, {"rank": 3}, {"layers": ["img_model.fc1"]}, {"layers": 1}):
+    for wrong in (
+        *({"rank": 0}, {"rank": 3}, {"layers": ["img_model.fc1"]}, {"layers": 1}),
+        *({"alpha": 1e300}, {"alpha": 15.0}, {"content": ""}),
+    ):
         (folder / "adapters.json").write_text(json.dumps({**facts, **wrong}))
         with pytest.raises(CheckpointError):
             with_adapters(original, folder)
     (folder / "adapters.json").write_text(json.dumps(facts))
+    factors = (folder / "adapters.safetensors").read_bytes()
+    (folder / "adapters.safetensors").write_bytes(factors[:-1] + bytes([factors[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match="damaged"):
+        with_adapters(original, folder)
+    (folder / "adapters.safetensors").write_bytes(factors)
+    with_adapters(original, folder)
     (folder / "whole.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="cut off or damaged"):
         with_adapters(original, folder)

@@ -36,12 +36,14 @@ class AdapterFacts:
         rank, alpha: Of each; see `forgetmi.core.carrier.Carrier`.
         layers: Names of the layers that they stand on.
         base: Digest of all weights that did not move.
+        content: Digest of what is stored, the facts above included; empty until then.
     """
 
     rank: int
     alpha: float
     layers: tuple[str, ...]
     base: str
+    content: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,15 @@ class Adapters:
         joining = {name: state[name].detach().cpu().clone() for name in names}
         return replace(self, whole={**self.whole, **joining})
 
+    def content(self) -> str:
+        """Digest of facts and tensors."""
+        facts = self.facts
+        digest = hashlib.sha256()
+        digest.update(json.dumps([facts.rank, facts.alpha, facts.layers, facts.base]).encode())
+        for tensors in (self.factors, self.whole):
+            digest.update(_digest(tensors).encode())
+        return digest.hexdigest()
+
     def save(self, folder: Path) -> None:
         """Write them; an earlier folder of adapters is replaced.
 
@@ -80,6 +91,7 @@ class Adapters:
             "alpha": self.facts.alpha,
             "layers": list(self.facts.layers),
             "base": self.facts.base,
+            "content": self.content(),
         }
         contents = {
             FACTS: f"{json.dumps(facts, indent=1, sort_keys=True)}\n".encode(),
@@ -112,9 +124,13 @@ def base_digest(net: NetModule, whole: Collection[str]) -> str:
     for name, value in net.state_dict().items():
         if name not in own and name not in whole and name not in joining:
             found[name.replace(_BASE, ".")] = value
+    return _digest(found)
 
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Digest of named tensors, whatever their order."""
     digest = hashlib.sha256()
-    for name, value in sorted(found.items()):
+    for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(content.numpy().tobytes())
@@ -210,4 +226,9 @@ def read_adapters(folder: Path) -> Adapters:
         tensors.append(found or {})
     if faults:
         raise CheckpointError(faults)
-    return Adapters(facts, tensors[0], tensors[1])
+
+    # A flipped bit is another model
+    adapters = Adapters(facts, tensors[0], tensors[1])
+    if adapters.content() != facts.content:
+        raise CheckpointError(Fault("the adapters are damaged", where=where, do=_DO))
+    return adapters
