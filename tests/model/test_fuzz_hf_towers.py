@@ -51,7 +51,7 @@ def test_fuzz_settings_of_towers(
     values = json.loads(content)
 
     @given(st.data())
-    def settings_are_read_or_refused(data: st.DataObject) -> None:
+    def settings_are_read_or_refused(data: Any) -> None:
         if data.draw(st.booleans()):
             changed = json.dumps(replaced(data.draw, values)).encode()
         else:

@@ -33,7 +33,7 @@ def test_fuzz_files_of_adapters(name: str, small: Any, tmp_path: Path) -> None:
     content = (folder / name).read_bytes()
 
     @given(st.data())
-    def files_fit_or_are_refused(data: st.DataObject) -> None:
+    def files_fit_or_are_refused(data: Any) -> None:
         if name == FILES[0] and data.draw(st.booleans()):
             changed = json.dumps(replaced(data.draw, json.loads(content))).encode()
         else:
