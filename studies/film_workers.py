@@ -16,12 +16,10 @@ import io
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from studies.memory import cohort_of
 
 from forgetmi.core.arrays import Strings
 from forgetmi.data.decode import read_image
@@ -98,10 +96,13 @@ class Timed:
 
 def turn(paths: Strings, preprocessing: ImagePreprocessing, workers: int) -> dict[str, Any]:
     """Decode all films once."""
+    # Here: every worker imports this file, and films need no torch
+    from memory import cohort_of
+
     spread = film_workers(Resources(workers=workers))
     kept = None if spread is None else Timed(spread)
     with tempfile.TemporaryDirectory() as cache:
-        cohort = replace(cohort_of(list(paths)))
+        cohort = cohort_of(list(paths))
         own, wall = time.process_time(), time.perf_counter()
         store = build_image_store(cohort, preprocessing, cache=Path(cache), spread=kept)
         return {
