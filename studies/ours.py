@@ -2,12 +2,14 @@
 
     python studies/ours.py --cohorts 4 5 6 --out runs/ours [--workers 2] [--into docs/consensus_results.md]
     python studies/ours.py --table relearning --cohorts 20 21 22 --seeds 0 --out runs/ours [--into PAGE]
+    python studies/ours.py --table floor --cohorts 20 21 22 --seeds 0 1 2 --out runs/ours [--into docs/which_method.md]
     python studies/ours.py --table ablation --cohorts 4 5 6 --out runs/ours
     python studies/ours.py --table few --cohorts 4 5 6 --out runs/few
 
 - methods: both of them beside Forget-MI;
 - relearning: half of the forgotten patients are taught again, as in the audit of a run; passes until they are known as
   well as to the original, the same over the retrained models' passes, and the area under relearning over theirs;
+- floor: the methods for a request, each measure over the retrained models' own and cost over the shortest retraining's;
 - ablation: options of calibrated_consensus, one changed at a time, and milder changes without transport;
 - few: the methods on cohorts of half the size, which leave calibrated_consensus few validation patients.
 
@@ -49,6 +51,7 @@ from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.methods.consensus import Consensus
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.methods.rewind import Rewind
+from forgetmi.methods.short_retrain import ShortRetrain
 from forgetmi.methods.undo import Undo
 from forgetmi.run import workflow
 from forgetmi.run.directory import RunDirectory
@@ -77,8 +80,23 @@ ABLATION = (
     "consensus",
     *(f"consensus:{options}" for options in WASHED),
 )
-SETTINGS = {"methods": METHODS, "relearning": RELEARNT, "ablation": ABLATION, "few": METHODS}
-MARKS = {"methods": "figures", "relearning": "relearning", "ablation": "ablation", "few": "few"}
+# The cheapest exact retraining comes first: cost is counted in it
+YARDSTICK = "short_retrain"
+CANDIDATES = (YARDSTICK, "undo", "rewind", "calibrated_consensus", "consensus", "forget_mi")
+SETTINGS = {
+    "methods": METHODS,
+    "floor": CANDIDATES,
+    "relearning": RELEARNT,
+    "ablation": ABLATION,
+    "few": METHODS,
+}
+MARKS = {
+    "methods": "figures",
+    "floor": "over-floor",
+    "relearning": "relearning",
+    "ablation": "ablation",
+    "few": "few",
+}
 PATIENTS = {"few": 135}
 CHANNELS: tuple[Channel, ...] = ("image", "text")
 COLUMNS = (
@@ -91,6 +109,7 @@ COLUMNS = (
     "test AUC change",
     "time / retrain",
 )
+FLOOR_ROW = "retrain (floor)"
 COMPARED = ("gap", "gap joint", "JSf image", "JSf text")
 Measured = Mapping[
     Setting, Mapping[str, np.ndarray]
@@ -283,6 +302,49 @@ def _table(title: str, table: Mapping[str, np.ndarray]) -> list[str]:
     ]
 
 
+def over_floor(every: Measured) -> list[str]:
+    """By percentage each row's distances over the retrained models' own, its cost over the yardstick's, its change.
+
+    Each cell is the mean over the sets with its interval; of a set the mean over seeds is taken first.
+    """
+    lines: list[str] = []
+    for percent in dict.fromkeys(setting.percent for setting in every):
+        some = [table for setting, table in every.items() if setting.percent == percent]
+        body = []
+        for row in some[0]:
+            sets = [_ratios(table, row) for table in some]
+            *ratios, change = zip(*sets, strict=True)
+            cells = [_over_values(values, within=POSITIVE, form=".2f") for values in ratios]
+            change = _over_values(change, within=(-np.inf, np.inf), form="+.3f")
+            body.append([row, *cells, change])
+
+        titles = [
+            *(f"{name} / floor" for name in COMPARED),
+            f"time / {YARDSTICK}",
+            "test AUC change",
+        ]
+        head = f"**{len(some)} sets, {percent:g} %**: mean, and the 95 % interval over the sets (Student's t)"
+        lines += ["", head, "", *rows(["", *titles], body)]
+    return lines[1:]
+
+
+def _ratios(table: Mapping[str, np.ndarray], row: str) -> list[float]:
+    """Of one set: the row's distances over the floor, cost over the yardstick's, and change of the test AUC."""
+    mean, floor, unit = (table[name].mean(axis=0) for name in (row, FLOOR_ROW, YARDSTICK))
+    distances = [COLUMNS.index(name) for name in COMPARED]
+    ratios = [float(mean[column] / floor[column]) for column in distances]
+    return [*ratios, float(mean[-1] / unit[-1]), float(mean[COLUMNS.index("test AUC change")])]
+
+
+def _over_values(values: Sequence[float], *, within: tuple[float, float], form: str) -> str:
+    """The mean of one value a set, and its interval where there are several sets."""
+    found = summary([[Number(value, within=within)] for value in values])
+    text = f"{found.value:{form}}"
+    if found.interval is None:
+        return text
+    return f"{text} [{found.interval[0]:{form}}, {found.interval[1]:{form}}]"
+
+
 def compared(
     tables: Sequence[Mapping[str, np.ndarray]], settings: Sequence[str], *, percent: float
 ) -> list[str]:
@@ -323,6 +385,7 @@ def claimed(patients: int) -> dict[str, Any]:
         "calibrated_consensus": CalibratedConsensus(),
         "undo": Undo(),
         "rewind": Rewind(),
+        "short_retrain": ShortRetrain(),
     }
     return {
         "methods": {name: asdict(method) for name, method in defaults.items()},
@@ -386,15 +449,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                     f"{Path(name).relative_to(own.out)} {done}/{total}", file=sys.stderr, flush=True
                 ),
             )
-        lines = (
-            relearnt_table(sets, table)
-            if relearning
-            else page(
-                {setting: measured(setting, table) for setting in sets},
-                settings=settings,
-                apart=own.table == "methods",
-            )
-        )
+        if relearning:
+            lines = relearnt_table(sets, table)
+        else:
+            every = {setting: measured(setting, table) for setting in sets}
+            if own.table == "floor":
+                lines = over_floor(every)
+            else:
+                lines = page(every, settings=settings, apart=own.table == "methods")
     spent = {setting.signals(model): cost(setting, model) for setting in sets for model in models}
     seeds = ", ".join(map(str, own.seeds))
     retrains = ours_models.RETRAINS

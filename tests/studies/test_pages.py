@@ -253,6 +253,28 @@ def test_bounds_of_relearning_are_kept() -> None:
     assert ours._summary(one_without) == ("-", "-", "0.75 [0.00, 3.93]")
 
 
+def test_distances_are_over_the_floor_and_costs_over_the_shortest_retraining() -> None:
+    def models(*distances: float, change: float, seconds: float) -> np.ndarray:
+        by_name = dict(zip(ours.COMPARED, distances, strict=True))
+        by_name |= {"test AUC change": change, "time / retrain": seconds}
+        return np.array([[by_name.get(name, 9.0) for name in ours.COLUMNS]])
+
+    one = {
+        ours.FLOOR_ROW: models(0.1, 0.2, 0.3, 0.4, change=0.0, seconds=1.0),
+        ours.YARDSTICK: models(0.1, 0.2, 0.3, 0.4, change=0.0, seconds=0.5),
+        "a": np.concatenate(
+            [
+                models(0.1, 0.2, 0.3, 0.4, change=0.02, seconds=0.1),
+                models(0.3, 0.4, 0.3, 0.8, change=0.04, seconds=0.3),
+            ]
+        ),
+    }
+    measured = {ours.Setting(Path("a"), 9, 1, 10.0, 0): one}
+    found = table("\n".join(ours.over_floor(measured)))
+    assert found["a"] == ["2.00", "1.50", "1.00", "1.50", "0.40", "+0.030"]
+    assert found[ours.YARDSTICK][-2] == "1.00"
+
+
 def test_settings_are_compared_pair_by_pair() -> None:
     def models(*gaps: float) -> np.ndarray:
         return np.array([[gap, *[0.5] * (len(ours.COLUMNS) - 1)] for gap in gaps])
