@@ -11,13 +11,11 @@ from typing import Any, Literal
 
 from forgetmi.benchmark.settings import Setting
 from forgetmi.core.arrays import Ints
-from forgetmi.core.errors import Fault, MethodError
 from forgetmi.core.model_names import retrained_name
 from forgetmi.core.seeding import derive
-from forgetmi.run.applicable import check_model
+from forgetmi.run.applicable import check_models
 from forgetmi.run.device import device_of
 from forgetmi.run.fingerprint import fingerprint
-from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.prepared import trained_rows
 from forgetmi.run.run_data import open_cohort, open_run, split_seed
 from forgetmi.run.run_models import model_seed
@@ -139,16 +137,8 @@ def check_methods(spec: RunSpec, axes: Axes) -> None:
     Raises:
         MethodError: At least one cannot; all of them at once.
     """
-    cohort = open_cohort(spec)
-    faults: list[Fault] = []
-    for setting in axes.settings:
-        faults += no_pool_faults(setting.method)
-        try:
-            check_model(replace(spec, method=setting.method), cohort)
-        except MethodError as error:
-            faults += error.faults
-    if faults:
-        raise MethodError(list(dict.fromkeys(faults)))
+    specs = [replace(spec, method=setting.method) for setting in axes.settings]
+    check_models(specs, open_cohort(spec))
 
 
 def cells(grid: Sequence[Point]) -> list[Cell]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import Draws, Seed
 from forgetmi.core.registry import methods
 from forgetmi.run.console import ProgressDisplay, echo
-from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.spec import to_plain
 from forgetmi.search.former_names import current_name, renamed
 from forgetmi.search.rule_names import Rule
@@ -87,6 +86,8 @@ def tune(argv: Sequence[str]) -> None:
         )
 
     # What trains models is imported after the help was printed.
+    from forgetmi.run.applicable import check_models
+    from forgetmi.run.run_data import open_cohort
     from forgetmi.search.tune import is_finished
     from forgetmi.search.tune import tune as run_tuning
     from forgetmi.search.tune_plan import make_plan
@@ -96,12 +97,6 @@ def tune(argv: Sequence[str]) -> None:
     if not first_trials:
         name = to_plain(spec.method)["kind"]
         first_trials = {name: spec.method}
-
-    faults: list[Fault] = []
-    for method in first_trials.values():
-        faults += no_pool_faults(method)
-    if faults:
-        raise SpecError(faults)
 
     # The same number of trials for each method
     plan = make_plan(
@@ -113,6 +108,12 @@ def tune(argv: Sequence[str]) -> None:
         trials=options.trials,
     )
     finished = is_finished(plan)
+
+    # Methods that cannot work on the model, all of them at once
+    if not finished:
+        trials = [replace(spec, method=method) for method in first_trials.values()]
+        check_models(trials, open_cohort(spec))
+
     with ProgressDisplay() as display:
         chosen = run_tuning(plan, on_progress=display.update)
     if finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from forgetmi.core.carrier import read_carrier
 from forgetmi.core.cohort import Cohort
-from forgetmi.core.errors import CheckpointError, Fault, SpecError
+from forgetmi.core.errors import CheckpointError, Fault, MethodError, SpecError
 from forgetmi.core.modalities import TABLE
 from forgetmi.core.registry import methods
 from forgetmi.model.adapted import Adapted
@@ -30,6 +31,7 @@ from forgetmi.model.own_spec import OwnSpec, is_own
 from forgetmi.model.spec import compact
 from forgetmi.model.tasks.by_name import outputs_of, training_task
 from forgetmi.run.composing import composed_spec
+from forgetmi.run.pool_use import no_pool_faults
 from forgetmi.run.spec import RunSpec
 from forgetmi.unlearning.applies import applies, check_applies
 from forgetmi.unlearning.carrier_applies import check_carrier, check_training
@@ -61,6 +63,24 @@ def check_model(spec: RunSpec, cohort: Cohort) -> None:
     if spec.given.original is None:
         check_training(spec.method, net, read_carrier(spec.training.carrier))
     check_carrier(spec.method, net, spec.moves)
+
+
+def check_models(specs: Iterable[RunSpec], cohort: Cohort) -> None:
+    """The same for all runs of a benchmark, a tuning or a sweep, which give a method no pool.
+
+    Raises:
+        MethodError: At least one method does not apply, or needs a pool; all of them at once.
+        SpecError, CheckpointError: As `check_model`.
+    """
+    faults: list[Fault] = []
+    for spec in specs:
+        faults += no_pool_faults(spec.method)
+        try:
+            check_model(spec, cohort)
+        except MethodError as error:
+            faults += error.faults
+    if faults:
+        raise MethodError(list(dict.fromkeys(faults)))
 
 
 def check_trained(spec: RunSpec, cohort: Cohort) -> None:

@@ -12,9 +12,11 @@ from forgetmi.core.errors import Fault, MethodError, SpecError
 from forgetmi.core.files import write_json, write_text
 from forgetmi.jobs.pool import Job, ProgressCallback
 from forgetmi.jobs.runner import run_all
+from forgetmi.run.applicable import check_models
 from forgetmi.run.claim import claim
 from forgetmi.run.directory import RunDirectory
-from forgetmi.run.pool_use import no_pool_faults
+from forgetmi.run.pool_use import learns_from_pool
+from forgetmi.run.run_data import open_cohort
 from forgetmi.run.spec import RunSpec, applied, to_plain, write_yaml
 from forgetmi.search.finished_sweep import TRIALS, finished_trials
 from forgetmi.search.former_names import update_stored_name
@@ -54,8 +56,11 @@ def run_sweep(
 
     Raises:
         SpecError: Optuna is not installed, an option is unknown, or the directory has another sweep in it.
+        MethodError: A method cannot work on the model; nothing is made.
     """
     _check(study)
+    if finished_trials(study) is None:
+        _check_methods(study)
     with RunDirectory(study.root).lock():
         path = study.root / "sweep.json"
         update_stored_name(path, "objective")
@@ -192,8 +197,7 @@ def _check(study: Study) -> None:
     for name, choice in study.sweep.parameters.items():
         for value in _examples(choice):
             try:
-                changed = applied(study.spec, {name: value}, where=name)
-                faults += no_pool_faults(changed.method)
+                applied(study.spec, {name: value}, where=name)
             except SpecError as error:
                 faults += error.faults
 
@@ -217,6 +221,17 @@ def _check(study: Study) -> None:
     # Several values of one parameter may have the same fault.
     if faults:
         raise SpecError(list(dict.fromkeys(faults)))
+
+
+def _check_methods(study: Study) -> None:
+    """Each method can work on each model, within each carrier that may be tried; before any work."""
+    asked: dict[str, RunSpec] = {}
+    for name, choice in study.sweep.parameters.items():
+        for value in _examples(choice):
+            spec = applied(study.spec, {name: value}, where=name)
+            pool = learns_from_pool(spec.method)
+            asked[repr((type(spec.method), pool, spec.carrier, spec.training, spec.model))] = spec
+    check_models(asked.values(), open_cohort(study.spec))
 
 
 def _examples(choice: Choice) -> tuple[Any, ...]:
