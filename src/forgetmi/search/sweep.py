@@ -225,13 +225,13 @@ def _check(study: Study) -> None:
 
 def _check_methods(study: Study) -> None:
     """Each method can work on each model, within each carrier that may be tried; before any work."""
-    asked: dict[str, RunSpec] = {}
+    distinct: dict[str, RunSpec] = {}
     for name, choice in study.sweep.parameters.items():
         for value in _examples(choice):
             spec = applied(study.spec, {name: value}, where=name)
             pool = learns_from_pool(spec.method)
-            asked[repr((type(spec.method), pool, spec.carrier, spec.training, spec.model))] = spec
-    check_models(asked.values(), open_cohort(study.spec))
+            distinct[repr((type(spec.method), pool, spec.carrier, spec.training, spec.model))] = spec
+    check_models(distinct.values(), open_cohort(study.spec))
 
 
 def _examples(choice: Choice) -> tuple[Any, ...]:
