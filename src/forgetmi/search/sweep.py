@@ -230,7 +230,9 @@ def _check_methods(study: Study) -> None:
         for value in _examples(choice):
             spec = applied(study.spec, {name: value}, where=name)
             pool = learns_from_pool(spec.method)
-            distinct[repr((type(spec.method), pool, spec.carrier, spec.training, spec.model))] = spec
+            distinct[repr((type(spec.method), pool, spec.carrier, spec.training, spec.model))] = (
+                spec
+            )
     check_models(distinct.values(), open_cohort(study.spec))
 
 
