@@ -85,9 +85,9 @@ def _correct(
     """Float[p], share of each patient's images that a model predicts right."""
     shares = []
     for name in sets:
-        right = knowledge.correct(model, name)
-        if right is None:
+        share = knowledge.share_correct(model, name)
+        if share is None:
             return None
-        shares.append(knowledge.patients(name).mean(right))
+        shares.append(share)
 
     return np.concatenate(shares)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import TypeVar
 
@@ -37,7 +37,7 @@ class Scored:
 
 def through(knowledge: AdversaryKnowledge, channels: Sequence[C]) -> dict[C, AdversaryKnowledge]:
     """The same evidence through each channel."""
-    return {channel: replace(knowledge, channel=channel) for channel in channels}
+    return {channel: knowledge.with_channel(channel) for channel in channels}
 
 
 def score_draw(

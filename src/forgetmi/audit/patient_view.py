@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def patient_view(run: AuditedRun, digest: str, *, task: str, seed: int = 0) -> P
     channels: list[ChannelView] = []
     images: list[ImageView] = []
     for channel in channels_of(original):
-        through = replace(knowledge, channel=channel)
+        through = knowledge.with_channel(channel)
         try:
             channels.append(_channel_view(through, code))
             images += _image_views(through, own)

@@ -17,6 +17,7 @@ from forgetmi.core.partition import NEVER_SEEN, Partition, SetName
 from forgetmi.core.signals import Signals
 from forgetmi.core.task import TaskMeasures
 from forgetmi.evaluation.attacks.pools import Pool, Relearning, Repeats, ShadowSignals
+from forgetmi.evaluation.attacks.remembered import Remembered
 from forgetmi.evaluation.channels import channel_signal, is_link, linked
 from forgetmi.evaluation.patients import Patients, by_patient
 from forgetmi.evaluation.signals import has_inputs, predictions
@@ -74,7 +75,25 @@ class AdversaryKnowledge:
 
     def with_target(self, target: str) -> AdversaryKnowledge:
         """The same knowledge with another model attacked."""
-        return replace(self, target=target)
+        return self._seen_otherwise(target=target)
+
+    def with_channel(self, channel: str) -> AdversaryKnowledge:
+        """The same knowledge seen through another channel."""
+        return self._seen_otherwise(channel=channel)
+
+    def _seen_otherwise(self, **seen: str) -> AdversaryKnowledge:
+        # What was computed of the same evidence stays known
+        view = replace(self, **seen)  # type: ignore[arg-type]
+        view.__dict__["_remembered"] = self._remembered
+        return view
+
+    @cached_property
+    def _remembered(self) -> Remembered:
+        return Remembered()
+
+    def _view(self, *what: str) -> tuple[str | int, ...]:
+        """A key of what follows from the channel and from which samples the attacked model's signals are of."""
+        return (*what, self.channel, self._remembered.samples(self.audited))
 
     def missing(self, needs: frozenset[Need]) -> tuple[Need, ...]:
         """What an attack needs and the adversary does not know, sorted."""
@@ -117,15 +136,9 @@ class AdversaryKnowledge:
         """The sets of never-seen patients that have rows."""
         return tuple(name for name in NEVER_SEEN if len(self.rows(name)))
 
-    @cached_property
-    def _rows(self) -> dict[SetName, Ints]:
-        return {}
-
     def rows(self, on: SetName) -> Ints:
         """Rows of a set; for a head's channel only the labelled ones that have what it reads; found once."""
-        if on not in self._rows:
-            self._rows[on] = self._rows_of(on)
-        return self._rows[on]
+        return self._remembered.once(self._view("rows", on), lambda: self._rows_of(on))
 
     def _rows_of(self, on: SetName) -> Ints:
         """See `rows`."""
@@ -139,18 +152,16 @@ class AdversaryKnowledge:
         signals = self.audited.select(rows)
         return rows[known(signals.label) & has_inputs(signals, self.channel)]
 
-    @cached_property
-    def _patients(self) -> dict[SetName, Patients]:
-        return {}
-
     def patients(self, on: SetName) -> Patients:
         """The patients of a set; grouped once and then remembered."""
-        if on not in self._patients:
-            rows = self.rows(on)
-            signals = self.audited.select(rows)
-            owners = self.partition.patient[rows]
-            self._patients[on] = by_patient(owners, signals.study, self._groups(rows))
-        return self._patients[on]
+        return self._remembered.once(self._view("patients", on), lambda: self._patients_of(on))
+
+    def _patients_of(self, on: SetName) -> Patients:
+        """See `patients`."""
+        rows = self.rows(on)
+        signals = self.audited.select(rows)
+        owners = self.partition.patient[rows]
+        return by_patient(owners, signals.study, self._groups(rows))
 
     def label(self, on: SetName) -> Labels:
         """Labels of the images of a set, as the task has them."""
@@ -184,7 +195,12 @@ class AdversaryKnowledge:
     # Signals of one model
 
     def signal(self, model: Signals, on: SetName) -> Floats:
-        """Float[p]: the channel's signal of each patient of a set under a model."""
+        """Float[p]: the channel's signal of each patient of a set under a model; computed once."""
+        key = self._view("signal", on)
+        return self._remembered.of_model(model, key, lambda: self._signal_of(model, on))
+
+    def _signal_of(self, model: Signals, on: SetName) -> Floats:
+        """See `signal`."""
         # Per image, then the mean over each patient's studies
         images = model.select(self.rows(on))
         gallery = self.gallery(model) if is_link(self.channel) else images
@@ -233,9 +249,22 @@ class AdversaryKnowledge:
         """Float[n], share of each image's labels that are predicted right; None where nothing is right or wrong."""
         return self.measures.correct(self.predictions(model, on), self.label(on))
 
+    def share_correct(self, model: Signals, on: SetName) -> Floats | None:
+        """Float[p], share of each patient's images that are predicted right; None as in `correct`; computed once."""
+        key = self._view("correct", on)
+
+        def make() -> Floats | None:
+            right = self.correct(model, on)
+            return None if right is None else self.patients(on).mean(right)
+
+        return self._remembered.of_model(model, key, make)
+
     def probability(self, model: Signals, on: SetName) -> Floats:
-        """Float[p], mean probability of the true class of each patient of a set."""
-        return self.patients(on).mean(np.exp(-self.loss(model, on)))
+        """Float[p], mean probability of the true class of each patient of a set; computed once."""
+        key = self._view("probability", on)
+        return self._remembered.of_model(
+            model, key, lambda: self.patients(on).mean(np.exp(-self.loss(model, on)))
+        )
 
     # Signals of several models
 

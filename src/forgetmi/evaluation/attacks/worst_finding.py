@@ -18,6 +18,7 @@ from forgetmi.evaluation.finding_measures import FindingMeasures, margins
 from forgetmi.evaluation.patients import by_patient
 
 LEAST = 5  # patients a side in which a finding must be known
+_BLOCK = 1_000_000  # shuffled patients in memory at once
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,15 @@ def most_telling(
     observed = findings.statistics(forgotten)
     best = int(np.argmax(observed))
 
-    # The largest statistic after each shuffle
+    # The largest statistic after each shuffle, of many shuffles at once
     groups = np.zeros(len(forgotten), np.int64) if group is None else group
+    step = max(1, _BLOCK // len(forgotten))
     at_least = 0
-    for _ in range(permutations):
-        shuffled = _shuffled(forgotten, groups, generator)
-        at_least += findings.statistics(shuffled).max() >= observed[best] - 1e-9
+    for start in range(0, permutations, step):
+        times = min(step, permutations - start)
+        shuffles = _shuffles(forgotten, groups, times, generator)
+        largest = findings.statistics(shuffles).max(0)
+        at_least += int((largest >= observed[best] - 1e-9).sum())
     p = (1 + at_least) / (1 + permutations)
 
     return MostTelling(
@@ -116,28 +120,43 @@ class _Findings:
         return cls(numbers, rank, known[numbers])
 
     def aucs(self, forgotten: np.ndarray) -> Floats:
-        """Float[f], of the forgotten against the others; 0.5 where a shuffle leaves one side without patients."""
-        inside = self.known[:, forgotten].sum(1)
-        pairs = inside * (self.known.sum(1) - inside)
-        wins = self.rank[:, forgotten].sum(1) - inside * (inside + 1) / 2
+        """Float[f, ...], of the forgotten against the others; 0.5 where a shuffle leaves one side without patients.
+
+        Args:
+            forgotten: Bool[p], or Bool[p, b] for b shuffles at once. Sums of ranks and counts are exact in any order.
+        """
+        inside, outside = self._sides(forgotten)
+        pairs = inside * outside
+        wins = self.rank @ forgotten.astype(np.float64) - inside * (inside + 1) / 2
         return np.where(pairs > 0, wins / np.maximum(pairs, 1), 0.5)
 
     def statistics(self, forgotten: np.ndarray) -> Floats:
-        """Float[f], the AUC less 0.5 in standard errors of its null (Mann and Whitney 1947)."""
-        count = self.known.sum(1)
-        inside = np.maximum(self.known[:, forgotten].sum(1), 1)
+        """Float[f, ...], the AUC less 0.5 in standard errors of its null (Mann and Whitney 1947)."""
+        inside, outside = self._sides(forgotten)
+        count = inside + outside
+        inside = np.maximum(inside, 1)
         outside = np.maximum(count - inside, 1)
         error = np.sqrt((count + 1) / (12 * inside * outside))
         return (self.aucs(forgotten) - 0.5) / error
 
+    def _sides(self, forgotten: np.ndarray) -> tuple[Floats, Floats]:
+        """Float[f, ...] twice: of how many forgotten patients and of how many others each finding is known."""
+        known = self.known.astype(np.float64)
+        inside = known @ forgotten.astype(np.float64)
+        count = known.sum(1).reshape(-1, *(1,) * (forgotten.ndim - 1))
+        return inside, count - inside
 
-def _shuffled(forgotten: np.ndarray, group: Ints, generator: np.random.Generator) -> np.ndarray:
-    """Who is forgotten after a shuffle within each group."""
-    shuffled = forgotten.copy()
-    for number in np.unique(group):
-        members = np.flatnonzero(group == number)
-        shuffled[members] = generator.permutation(forgotten[members])
-    return shuffled
+
+def _shuffles(
+    forgotten: np.ndarray, group: Ints, times: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Bool[p, b]: who is forgotten after each shuffle within each group."""
+    groups = [np.flatnonzero(group == number) for number in np.unique(group)]
+    shuffles = np.empty((len(forgotten), times), bool)
+    for shuffle in shuffles.T:
+        for members in groups:
+            shuffle[members] = generator.permutation(forgotten[members])
+    return shuffles
 
 
 @dataclass(frozen=True)
