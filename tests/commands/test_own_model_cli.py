@@ -45,7 +45,7 @@ def test_methods_says_which_apply_and_why_not_the_others(
     lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.strip().splitlines())
     assert set(lines) == set(methods.names())
     refused = {name for name, said in lines.items() if said.startswith("does not apply: ")}
-    assert refused == REFUSED["image only"] | {"forget_mi_release"}
+    assert refused == REFUSED["image only"] | {"forget_mi_release", "s3t"}
     assert {said for name, said in lines.items() if name not in refused} == {"applies"}
 
     # Of a stored model the same, by its folder

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from forgetmi.core.carrier import Carrier, read_carrier
 from forgetmi.core.errors import CheckpointError, MethodError
 from forgetmi.core.registry import methods
-from forgetmi.core.registry import towers as registry
 from forgetmi.methods.afs import AFS
 from forgetmi.methods.calibrated_consensus import CalibratedConsensus
 from forgetmi.methods.cf_k import CFk
@@ -29,15 +28,12 @@ from forgetmi.methods.rewind import Rewind
 from forgetmi.methods.salun import SalUn
 from forgetmi.methods.shrink_perturb import ShrinkPerturb
 from forgetmi.methods.undo import Undo
-from forgetmi.model.architecture import Architecture
 from forgetmi.model.image_text import ImageText, parameter_digest
 from forgetmi.model.initialise import build
 from forgetmi.model.losses import base_loss
 from forgetmi.model.modes import learning
 from forgetmi.model.recipe import Recipe
 from forgetmi.model.tasks.classes import GRADES
-from forgetmi.model.tower_specs.hf import HfVisionSpec
-from forgetmi.model.tower_specs.protocol import TrainingData
 from forgetmi.model.towers.same_conv import SameConv
 from forgetmi.report.run_text import within_carrier
 from forgetmi.run import workflow
@@ -49,7 +45,7 @@ from forgetmi.unlearning.carrier_applies import check_training, coverage, why_no
 from forgetmi.unlearning.info import MethodInfo
 from tests.conftest import Small, prepare_small
 from tests.contract.foreign import films, prepared_for, ward
-from tests.model.test_hf_towers import PREPROCESSOR, VISION, stored
+from tests.public_towers import on_tower, published
 
 RECIPE = Recipe(epochs=2)
 HEADS = {"img_model.fc1.weight", "img_model.fc1.bias"}
@@ -71,24 +67,9 @@ def original(small: Any) -> ImageText:
 @pytest.fixture(scope="module")
 def public(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The small cohort for an image model on a "published" Vision Transformer, from so many frozen stages."""
-    added = "hf_vision" not in registry.names()
-    if added:
-        registry.add("hf_vision", HfVisionSpec)
     folder = tmp_path_factory.mktemp("public")
-    stored(folder, "vit", VISION["vit"])
-    rules = {**PREPROCESSOR, "crop_size": {"height": 32, "width": 32}}
-    (folder / "preprocessor_config.json").write_text(json.dumps(rules))
-
-    def prepared(frozen: int) -> Any:
-        tower = f"image=hf_vision:{folder},frozen={frozen}"
-        architecture = Architecture(towers=(tower,), width=6)
-        classes = small.prepared.spec.classes
-        spec = architecture.compose(classes=classes, training=TrainingData())
-        return dataclasses.replace(small.prepared, spec=spec)
-
-    yield prepared
-    if added:
-        registry.remove("hf_vision")
+    with published(folder):
+        yield lambda frozen: on_tower(small.prepared, folder, f"frozen={frozen}")
 
 
 def run(small: Any, model: Any, method: Any, carrier: str, **more: Any) -> Any:

@@ -8,7 +8,7 @@ OTHER = "other"
 
 # As in the table of README.md
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "exact": ("retrain", "short_retrain", "sisa"),
+    "exact": ("retrain", "short_retrain", "sisa", "s3t"),
     "pair and embedding losses": (
         "forget_mi",
         "forget_mi_release",

@@ -55,6 +55,7 @@ Need = Literal[
     "text",
     "convolutions",
     "fresh",
+    "public towers",
     "classes",
     "predictions",
     "states",

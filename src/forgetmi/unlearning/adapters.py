@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -48,10 +48,11 @@ def adapted_layers(
 
     # Layers that can be adapted
     passed_by = {id(inner) for module in net.modules() for inner in _passed_by(module)}
+    stages = [net.stages(modality) for modality in net.modalities]
     names: list[str] = []
     for name, module in net.named_modules():
         usable = f"{name}.weight" not in left_out and id(module) not in passed_by
-        if usable and _in_stages(net, name) and _adaptable(module):
+        if usable and _in_stages(stages, name) and _adaptable(module):
             names.append(name)
     if not names:
         raise MethodError(
@@ -65,9 +66,8 @@ def adapted_layers(
     return tuple(names) if not carrier.targets else _named(tuple(names), carrier.targets)
 
 
-def _in_stages(net: NetModule, name: str) -> bool:
+def _in_stages(stages: Sequence[Sequence[str]], name: str) -> bool:
     """Whether a layer belongs to a stage of a tower; where a tower names none, every layer may be its own."""
-    stages = [net.stages(modality) for modality in net.modalities]
     if not all(stages):
         return True
     return any(f"{name}.".startswith(f"{stage}.") for names in stages for stage in names)

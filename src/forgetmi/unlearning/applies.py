@@ -11,6 +11,7 @@ from forgetmi.core.net import Need
 from forgetmi.core.task import Task
 from forgetmi.model.image_text import ImageText
 from forgetmi.model.net_module import NetModule, convolutions
+from forgetmi.unlearning.carrier_applies import random_tower
 
 # Modalities of which noisy copies can be made (`forgetmi.data.noise`)
 WITH_NOISE = (IMAGE, TEXT, TABLE)
@@ -168,6 +169,15 @@ def _fresh(net: NetModule, task: Task) -> str:
     return "it starts from a new model of the same kind, and nobody knows how to make one"
 
 
+def _public_towers(net: NetModule, task: Task) -> str:
+    if reason := random_tower(net):
+        return reason
+    for modality, tower in net.spec.towers:
+        if tower.saw_patients:
+            return f"the {modality} tower saw patients, whom adapters above it cannot forget"
+    return ""
+
+
 _MISSING: dict[Need, Callable[[NetModule, Task], str]] = {
     "paper's model": _papers_model,
     "classes": _classes,
@@ -185,4 +195,5 @@ _MISSING: dict[Need, Callable[[NetModule, Task], str]] = {
     "words": _words,
     "noise": _noise,
     "fresh": _fresh,
+    "public towers": _public_towers,
 }

@@ -187,6 +187,7 @@ _REFUSALS: dict[Moves, Callable[[NetModule, Carrier], str]] = {
     "heads": _heads,
     "own layers": _never("it chooses itself which layers move"),
     "stored weights": _never("it goes back to stored weights of the whole model"),
+    "own adapters": _never("it has adapters of its own"),
     "closed form": _never("it trains nothing: it changes the model's weights by a formula"),
 }
 

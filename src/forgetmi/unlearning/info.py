@@ -25,8 +25,8 @@ Reads = Literal[
 # (`forgetmi.unlearning.carrier_applies`). weights = it trains a copy of the model (also where it does not say);
 # embeddings = the same, by losses of the embeddings; chosen weights = the same, of single weights that it chooses;
 # afresh = it trains from new weights; mixture = from a mixture of new and old ones; heads = the heads alone, by a
-# formula; own layers = layers of its own choice; stored weights = it starts from stored ones; closed form = it trains
-# nothing.
+# formula; own layers = layers of its own choice; stored weights = it starts from stored ones; own adapters = it has
+# adapters of its own; closed form = it trains nothing.
 Moves = Literal[
     "weights",
     "embeddings",
@@ -36,6 +36,7 @@ Moves = Literal[
     "heads",
     "own layers",
     "stored weights",
+    "own adapters",
     "closed form",
 ]
 
