@@ -298,7 +298,7 @@ def test_shards_are_apart_and_an_interrupted_training_resumes(tmp_path: Path, sm
 
 
 def test_models_that_carry_no_adapters_are_refused(small: Any, tower: Path) -> None:
-    paper = prepare_small(patients=16, forget=20.0)
+    paper: Any = prepare_small(patients=16, forget=20.0)
     assert "random weights" in applies(S3T, build(paper.prepared.spec, seed=0), GRADES)
     with pytest.raises(MethodError, match="random weights"):
         train(paper)
