@@ -12,10 +12,11 @@ from forgetmi.commands.command_texts import actions_of, command_words, help_of, 
 INTRODUCTION = """\
 # The command line
 
-Every command explains its own options with `forgetmi COMMAND --help`; this page is the same text, made by
-`python studies/command_line.py > docs/command_line.md`. Options of a method or of a cohort reader follow
-`--method NAME` and `--cohort NAME`: here they are those of Forget-MI and of the generated cohort. What the codes mean
-with which a command ends: [exit codes](exit_codes.md).
+This page lists every command with its options, as `forgetmi COMMAND --help` prints them. The options of a method or of a
+cohort reader depend on `--method NAME` and `--cohort NAME`. Here they are those of Forget-MI and of the generated
+cohort. The page on [exit codes](exit_codes.md) explains how a command ends.
+
+`python studies/command_line.py > docs/command_line.md` makes this page.
 """
 WIDTH = 110
 

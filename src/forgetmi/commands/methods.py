@@ -15,12 +15,17 @@ COLUMNS = ("name", "method", "paper", "reads", "removal", "cost per epoch", "sui
 INTRODUCTION = """\
 # Methods
 
-Made by `forgetmi methods --markdown > docs/methods.md`. Choose one with `--method NAME`; `forgetmi run --method NAME
---help` explains its options. A package of your own [adds to the list](write_a_method.md).
+These are the unlearning methods that come with forgetmi. Choose one with `--method NAME`. `forgetmi run --method NAME
+--help` explains its options. You can also [write your own](write_a_method.md).
 
-Exact: the result never saw the forgotten patients. Approximate: it starts from the original, and the report measures
-how near it came to a model that never saw them. Cost is counted in fine-tune epochs, one being a forward and backward
-pass over the retained patients. No method is given test patients; those that read validation patients say so.
+How to read the table:
+
+- **reads**: what the method may see. No method sees test patients.
+- **removal**: *exact* means that the result never saw the forgotten patients. *Approximate* means that the method
+  starts from the original. The report then measures how close it comes to a model that never saw them.
+- **cost per epoch**: counted in fine-tune epochs. One is a forward and backward pass over the retained patients.
+
+`forgetmi methods --markdown > docs/methods.md` makes this page.
 """
 
 
