@@ -12,8 +12,8 @@ from forgetmi.commands.command_texts import actions_of, command_words, help_of, 
 INTRODUCTION = """\
 # The command line
 
-This page lists every command with its options, as `forgetmi COMMAND --help` prints them. The options of a method or of a
-cohort reader depend on `--method NAME` and `--cohort NAME`. Here they are those of Forget-MI and of the generated
+This page lists every command with its options, as `forgetmi COMMAND --help` prints them. The options of a method or
+of a cohort reader depend on `--method NAME` and `--cohort NAME`. Here they are those of Forget-MI and of the generated
 cohort. The page on [exit codes](exit_codes.md) explains how a command ends.
 
 `python studies/command_line.py > docs/command_line.md` makes this page.
