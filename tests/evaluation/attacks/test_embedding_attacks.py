@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
 
 from forgetmi.core.errors import EvaluationError
+from forgetmi.core.pooled_signals import PooledSignals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
+from forgetmi.evaluation.attacks.probe import LinearProbe
 from forgetmi.evaluation.attacks.representation_residual import (
     RepresentationResidual,
     debiased_cka,
@@ -19,6 +22,7 @@ from forgetmi.evaluation.attacks.representation_residual import (
     rotation,
 )
 from forgetmi.evaluation.attacks.smi import SHARES, Moments, Smi, never_seen_share
+from forgetmi.evaluation.attacks.toy import toy_knowledge
 
 Make = Callable[..., AdversaryKnowledge]
 
@@ -231,3 +235,21 @@ def test_the_residual_is_calibrated_on_planted_memory(make_evidence: Make) -> No
         RepresentationResidual().apply(
             replace(make_evidence(1.0, everything=False), channel="link")
         )
+
+
+@pytest.mark.parametrize("attack", [Smi(), RepresentationResidual(), LinearProbe()])
+def test_rows_of_different_models_are_never_compared_in_one_space(attack: Any) -> None:
+    """A reference out of a pool has rows of several models, whose embeddings lie in spaces of their own."""
+    knowledge = toy_knowledge(memory=0.0)
+    names = ("retrain-0", "retrain-1")
+    members = [knowledge.signals[name] for name in names]
+    speaks = np.arange(len(members[0])) % 2
+    pooled = {name: PooledSignals.of(members, speaks) for name in names}
+    evidence = replace(knowledge, signals={**knowledge.signals, **pooled})
+    with pytest.raises(EvaluationError, match="several models"):
+        attack.apply(evidence.with_target("retrain-0"))
+
+    # Where one model speaks for all rows that are asked for, it is a model like any other
+    whole = {name: PooledSignals.of(members, 0 * speaks) for name in names}
+    evidence = replace(knowledge, signals={**knowledge.signals, **whole})
+    assert np.isfinite(attack.apply(evidence.with_target("unlearned")).value)

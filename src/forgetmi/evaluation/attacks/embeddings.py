@@ -12,6 +12,7 @@ from forgetmi.core.arrays import Floats
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.modalities import JOINT
 from forgetmi.core.partition import SetName
+from forgetmi.core.pooled_signals import PooledSignals
 from forgetmi.core.signals import Signals
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
 from forgetmi.evaluation.channels import is_link, linked
@@ -31,14 +32,27 @@ def patient_embeddings(
         models: Which models; none given = the attacked one.
 
     Raises:
-        EvaluationError: A model has no such embedding, or some are not finite.
+        EvaluationError: A model has no such embedding, some are not finite, or its rows are those of several models.
     """
     rows, patients = knowledge.rows(set_name), knowledge.patients(set_name)
     embeddings = []
     for model in models or (knowledge.audited,):
+        _require_one_space(model)
         images = _of_images(model.select(rows), knowledge.channel)
         embeddings.append(patients.mean(images.T).T)
     return embeddings
+
+
+def _require_one_space(model: Signals) -> None:
+    """Refuse a reference out of a pool: its rows come from models whose embeddings lie in spaces of their own."""
+    if isinstance(model, PooledSignals) and len(np.unique(model.member)) > 1:
+        raise EvaluationError(
+            Fault(
+                "the reference's embeddings are those of several models",
+                why="they lie in spaces of their own, and rows of different ones cannot be compared",
+                do="Retrain references for this request.",
+            )
+        )
 
 
 def _of_images(signals: Signals, channel: str) -> Floats:
