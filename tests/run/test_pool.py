@@ -475,15 +475,38 @@ def test_a_member_that_never_saw_the_listed_stands_by(
         plain = json.loads((one.checkpoint / "model.json").read_text())["extra"]["patients"]
         assert folds.patients[0] not in read_patients(plain, where="").trained.patients
 
-    # Everybody lies in several folds; a stranger was trained on by nobody
+    # Everybody lies in several folds; a stranger among the listed changes nothing
     assert standbys(pool, ListedPeople(folds.patients, ())) == []
-    assert len(standbys(pool, ListedPeople(("0" * 16,), ()))) == len(list(plan.members()))
+    assert standbys(pool, ListedPeople((folds.patients[0], "0" * 16), ())) == found
     with pytest.raises(SpecError, match="names studies"):
         standbys(pool, ListedPeople((), ("0" * 16,)))
 
     (tmp_path / "who.csv").write_text(f"patient_digest\n{folds.patients[0]}\n")
     assert main(["pool", "standby", str(pool), "--list", str(tmp_path / "who.csv")]) == 0
     assert "was trained on none of them: " in capsys.readouterr().out
+
+
+def test_with_another_key_no_member_stands_by(
+    pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else every member would be called one that never saw the patient, and serve although it did."""
+    cohort, sets = load_data(TINY)
+    (tmp_path / "who.csv").write_text(f"patient_id\n{raw_identifier(cohort, sets)}\n")
+    words = ["pool", "standby", str(pool), "--list", str(tmp_path / "who.csv")]
+    assert main(words) == 0
+    capsys.readouterr()
+
+    (tmp_path / "key").write_bytes(b"another key of thirty-two bytes!")
+    (tmp_path / "key").chmod(0o600)
+    assert main([*words, "--key-file", str(tmp_path / "key")]) == 2
+    captured = capsys.readouterr()
+    assert "nobody on the list is among the patients of the pool" in captured.err
+    assert "was trained on none of them" not in captured.out
+
+    # A stranger beside somebody who is known is counted
+    (tmp_path / "who.csv").write_text(f"patient_id\n{raw_identifier(cohort, sets)}\nnobody\n")
+    assert main(words) == 0
+    assert "1 of the 2 listed are not among the patients" in capsys.readouterr().out
 
 
 def test_a_wall_within_a_wall_keeps_both(pool: Path, tmp_path: Path) -> None:

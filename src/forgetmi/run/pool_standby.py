@@ -26,6 +26,12 @@ class Standby:
     checkpoint: Path | None
 
 
+def strangers(root: Path, people: ListedPeople) -> int:
+    """How many of a list are not among the patients of a pool."""
+    known = {*read_folds(root, read_plan(root)).patients}
+    return len({*people.patients} - known)
+
+
 def standbys(root: Path, people: ListedPeople) -> list[Standby]:
     """Members that were trained on nobody of a list.
 
@@ -37,7 +43,7 @@ def standbys(root: Path, people: ListedPeople) -> list[Standby]:
         Those for audits first; empty where the listed lie in several folds of every repetition.
 
     Raises:
-        SpecError: It is no pool, or the list names studies.
+        SpecError: It is no pool, or the list names studies, or nobody whom a member was trained on.
     """
     if people.studies:
         raise SpecError(
@@ -45,6 +51,17 @@ def standbys(root: Path, people: ListedPeople) -> list[Standby]:
         )
     plan = read_plan(root)
     folds = read_folds(root, plan)
+
+    # With another key nobody is found, and every member would seem never to have seen them
+    if not {*people.patients} & {*folds.patients}:
+        raise SpecError(
+            Fault(
+                "nobody on the list is among the patients of the pool",
+                where=root.name,
+                why="either no member was trained on them, or the list or --key-file is another one",
+                do="Give the list and the key file that the cohort was read with.",
+            )
+        )
 
     found = []
     for member in plan.members():
