@@ -20,7 +20,12 @@ from forgetmi.core.errors import CheckpointError, PartitionError, SpecError
 from forgetmi.core.partition import NEVER_SEEN, SETS, Partition
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.model.checkpoint_facts import facts_digest
-from forgetmi.run.given_patients import UNPROVED, patients_after, patients_in
+from forgetmi.run.given_patients import (
+    UNPROVED,
+    check_retrained,
+    patients_after,
+    patients_in,
+)
 from forgetmi.run.run_data import divide, load_data
 from forgetmi.run.shadow_plan import inside, plan_for
 from forgetmi.run.shadows import make_shadow
@@ -204,6 +209,17 @@ def test_a_retrained_model_that_saw_them_is_refused(signed_run: Path) -> None:
         load_data(further(signed_run, given=wrong))
     right = GivenModels(models / "original", (models / "retrain-0",))
     load_data(dataclasses.replace(TINY, given=right))
+
+
+def test_a_retrained_model_under_another_key_is_refused(signed_run: Path) -> None:
+    """Its digests fit nobody, so that one that was trained on the forgotten would pass for a reference."""
+    given = GivenModels(
+        signed_run / "models" / "original", retrained=(signed_run / "models" / "original",)
+    )
+    cohort = dataclasses.replace(TINY.cohort.load(), key_id="0" * 16)
+    sets = divide(further(signed_run), TINY.cohort.load())
+    with pytest.raises(SpecError, match="another identifier key"):
+        check_retrained(given.retrained, cohort, sets)
 
 
 def test_shadow_models_are_halves_of_the_run_s_patients_whatever_its_original_is_now(

@@ -12,7 +12,13 @@ from forgetmi.cohort.forget_list import read_forget_list
 from forgetmi.cohort.further_withdrawal import further_withdrawal
 from forgetmi.cohort.identifiers import load_key
 from forgetmi.cohort.known_sides import partition_of_sides, sides_of_list, sides_of_model
-from forgetmi.cohort.model_patients import NAME, ModelPatients, patients_of, read_patients
+from forgetmi.cohort.model_patients import (
+    NAME,
+    ModelPatients,
+    patients_of,
+    read_patients,
+    spelling_digest,
+)
 from forgetmi.cohort.partition import partition as make_partition
 from forgetmi.cohort.partition_file import read_partition
 from forgetmi.core.arrays import Ints
@@ -157,7 +163,7 @@ def check_retrained(checkpoints: Sequence[Path], cohort: Cohort, partition: Part
     """Refuse given retrained models that have seen somebody they must not have seen, as far as they say.
 
     Raises:
-        SpecError: One was trained on forgotten or never-seen patients.
+        SpecError: One was trained on forgotten or never-seen patients, or names its patients under another key.
     """
     forgotten = {*map(str, cohort.study[partition.forget])}
     never_seen = np.concatenate([partition.rows(name) for name in NEVER_SEEN])
@@ -167,6 +173,18 @@ def check_retrained(checkpoints: Sequence[Path], cohort: Cohort, partition: Part
     for checkpoint in checkpoints:
         known = patients_in(checkpoint)
         if known is None:
+            continue
+
+        # Digests of another key or rule fit nobody, whoever the model was trained on
+        if (known.key_id, known.spelling) != (cohort.key_id, spelling_digest(cohort.spelling)):
+            faults.append(
+                Fault(
+                    "a model given as retrained names its patients under another identifier key, or by another rule",
+                    where=checkpoint.name,
+                    why="whether it was trained on the forgotten cannot be told",
+                    do="Give one that was made with this cohort's key file and its --cohort.same-identifiers.",
+                )
+            )
             continue
         wrong = {
             "studies that are to be forgotten": len(forgotten & {*known.trained.studies}),
