@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -219,6 +220,55 @@ def test_a_request_is_closed_when_nothing_is_left_or_it_is_accounted_for(
 
     note = ["--note", "the copy is kept until the audit ends"]
     assert main([*close, "--search", str(share), *note]) in (0, 2)  # the record itself may object
+
+
+def test_with_another_key_nobody_is_called_absent(
+    signed_run: Path, sets: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A list digested with another key fits nothing: no model may then seem never to have seen them."""
+    (tmp_path / "key").write_bytes(b"another key of thirty-two bytes!")
+    path = tmp_path / "list.csv"
+    path.write_text(f"patient_id\n{sets['forget']}\n")
+    ledger = str(tmp_path / "share" / "ledger")
+    share = tmp_path / "share"
+    shutil.copytree(signed_run / "models", share / "models")
+    shutil.copy(signed_run / "record.json", share / "record.json")
+    assert main(["requests", "add", "--who", str(path), "--ledger", ledger]) == 0
+
+    found = kinds(where(share, read_people(path, Pseudonyms(load_key(tmp_path / "key")))))
+    for name in ("original", "unlearned", "retrain-0"):
+        assert found[f"models/{name}"] == {"unknown"}
+    assert found["record.json"] == found["ledger"] == {"unknown"}
+
+    # Digests as the ledger wrote them say nothing of a key, and are looked for as they are
+    right = listed(tmp_path, sets["forget"])
+    path.write_text(f"patient_digest\n{right.patients[0]}\n")
+    asked = read_people(path, Pseudonyms(load_key(tmp_path / "key")))
+    assert kinds(where(share, asked))["models/original"] == {"model"}
+    capsys.readouterr()
+
+
+def test_what_cannot_be_looked_into_is_named(
+    signed_run: Path, sets: dict[str, str], tmp_path: Path
+) -> None:
+    share, away = tmp_path / "share", tmp_path / "away"
+    shutil.copytree(signed_run / "models" / "original", away / "original")
+    (share / "inside").mkdir(parents=True)
+    (share / "inside" / "note.txt").write_text("nobody")
+    (share / "current").symlink_to(away / "original")
+    (share / "facts").symlink_to(away / "original" / "model.json")
+    (share / "near").symlink_to(share / "inside")
+    with gzip.open(share / "table.csv.gz", "wt") as file:
+        file.write(sets["forget"])
+    np.savez_compressed(share / "other.npz", who=np.array([sets["forget"]]))
+
+    found = kinds(where(share, listed(tmp_path, sets["forget"])))
+    assert found == {
+        "current": {"unknown"},
+        "facts": {"unknown"},
+        "table.csv.gz": {"unknown"},
+        "other.npz": {"unknown"},
+    }
 
 
 def test_the_command_prints_no_identifier(

@@ -33,11 +33,13 @@ class ListedPeople:
 
     Args:
         patients, studies: Keyed digests; one of the two is empty.
+        key_id: Of the key that made them; "" = not known.
     """
 
     patients: tuple[str, ...]
     studies: tuple[str, ...]
     _raw: tuple[str, ...] = field(default=())
+    key_id: str = ""
 
     @property
     def digests(self) -> frozenset[str]:
@@ -93,17 +95,19 @@ def read_people(path: Path, pseudonyms: Pseudonyms) -> ListedPeople:
     raw = tuple(one for one in dict.fromkeys(canonical_cells(table.identifiers(column))) if one)
     kind = "study" if column == STUDY_COLUMN else "patient"
     digests = tuple(pseudonyms.digest(kind, one) for one in raw)
-    return _people(digests, raw, column == STUDY_COLUMN, table.file)
+    return _people(digests, raw, column == STUDY_COLUMN, table.file, key_id=pseudonyms.key_id)
 
 
 def _people(
-    digests: tuple[str, ...], raw: tuple[str, ...], studies: bool, file: str
+    digests: tuple[str, ...], raw: tuple[str, ...], studies: bool, file: str, *, key_id: str = ""
 ) -> ListedPeople:
     if not digests:
         raise CohortError(
             Fault("the list names nobody", where=file, do="Give one row a patient or study.")
         )
-    return ListedPeople((), digests, raw) if studies else ListedPeople(digests, (), raw)
+    if studies:
+        return ListedPeople((), digests, raw, key_id)
+    return ListedPeople(digests, (), raw, key_id)
 
 
 def _pattern(raw: tuple[str, ...]) -> re.Pattern[bytes] | None:

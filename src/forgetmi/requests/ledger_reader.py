@@ -36,9 +36,14 @@ class LedgerReader:
         if key_id:
             self.check_key(key_id)
 
+    @property
+    def key_id(self) -> str:
+        """Which identifier key its digests are made with."""
+        return self.database.connection.execute("SELECT key_id FROM ledger").fetchone()[0]
+
     def check_key(self, key_id: str) -> None:
         """Refuse another identifier key than the one its digests are made with; the file is closed then."""
-        stored = self.database.connection.execute("SELECT key_id FROM ledger").fetchone()[0]
+        stored = self.key_id
         if stored != key_id:
             self.close()
             raise EvidenceError(

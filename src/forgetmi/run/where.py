@@ -26,6 +26,11 @@ _PROGRESS = (".pt", ".pth")
 # Forms in which a model lies without a word of whom it has seen
 _WEIGHTS = (".safetensors", ".onnx", ".pt2", ".ckpt")
 
+# Files in whose bytes nothing stands as written
+_PACKED = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+
+_OTHER_KEY = "another identifier key (--key-file): nobody could be found"
+
 
 def where(root: Path, people: ListedPeople) -> list[Artefact]:
     """Find everything below a folder that depends on people.
@@ -33,6 +38,8 @@ def where(root: Path, people: ListedPeople) -> list[Artefact]:
     Checkpoints say whom they were trained on; training logs beside them depend on the same people. Signals, pools,
     records, ledgers and whatever else holds a keyed digest are found by it; other files by the identifier as written.
     A cache of decoded films is named as a whole: whose they are is known with the cohort alone (``forgetmi cache``).
+    What cannot be looked into is named as unknown: packed files, links that lead out of the folder, and models and
+    records whose digests were made with another key than the list's.
 
     Args:
         root: The folder.
@@ -65,6 +72,8 @@ def where(root: Path, people: ListedPeople) -> list[Artefact]:
             found.append(Artefact(_shown(here, root, people), "films", _FILMS, ()))
             folders[:] = []
             continue
+        for name in [*sorted(files), *folders]:
+            found += _of_link(here / name, root, people)
         for name in sorted(files):
             found += _of_file(here / name, root, people)
         for name in list(folders):
@@ -94,6 +103,22 @@ def left_to_account_for(
     return left
 
 
+def _of_link(path: Path, root: Path, people: ListedPeople) -> Iterator[Artefact]:
+    """A link that leads out of the folder: what is there is not searched."""
+    if not path.is_symlink() or not path.exists():
+        return
+    base = root.resolve()
+    target = path.resolve()
+    if target != base and base not in target.parents:
+        what = "a link that leads out of the folder, where nothing was searched"
+        yield Artefact(_shown(path, root, people), "unknown", what, ())
+
+
+def _other_key(key_id: str, people: ListedPeople) -> bool:
+    """Whether digests were made with another key than those of a list, as far as that says its own."""
+    return bool(people.key_id) and key_id != people.key_id
+
+
 def _of_model(folder: Path, root: Path, people: ListedPeople) -> Iterator[Artefact]:
     """What a checkpoint has to do with people."""
     name = _shown(folder, root, people)
@@ -108,6 +133,9 @@ def _of_model(folder: Path, root: Path, people: ListedPeople) -> Iterator[Artefa
 
     if known is None:
         yield Artefact(name, "unknown", "a model that does not name whom it has seen", (), weights)
+        return
+    if _other_key(known.key_id, people):
+        yield Artefact(name, "unknown", f"a model of people under {_OTHER_KEY}", (), weights)
         return
     trained = _among(people, known.trained.patients, known.trained.studies)
     if trained:
@@ -145,7 +173,7 @@ def _of_log(path: Path, root: Path, people: ListedPeople) -> Iterator[Artefact]:
             known = patients_in(model)
         except ForgetMIError:
             known = None
-    if known is None:
+    if known is None or _other_key(known.key_id, people):
         yield Artefact(
             name, "unknown", "a training log of a model that is gone or says nothing", ()
         )
@@ -173,6 +201,10 @@ def _of_file(path: Path, root: Path, people: ListedPeople) -> Iterator[Artefact]
         yield Artefact(name, "unknown", what, ())
         return
 
+    if path.suffix.lower() in _PACKED:
+        yield Artefact(name, "unknown", "a packed file, which was not looked into", ())
+        return
+
     try:
         for reads in (_of_signals, _of_pool, _of_record, _of_ledger):
             artefact = reads(path, name, people)
@@ -190,7 +222,8 @@ def _of_signals(path: Path, name: str, people: ListedPeople) -> Artefact | None:
     try:
         signals = Signals.load(path)
     except ForgetMIError:
-        return None
+        # Packed, so that no digest stands in its bytes
+        return Artefact(name, "unknown", "arrays that are no signals, or damaged ones", ())
     concerned = _among(people, map(str, signals.patient), map(str, signals.study))
     return Artefact(name, "signals", "a model's outputs for them", concerned) if concerned else None
 
@@ -217,6 +250,8 @@ def _of_record(path: Path, name: str, people: ListedPeople) -> Artefact | None:
         return None
     record = read_record(path)
     subjects = record.subjects
+    if _other_key(subjects.key_id, people):
+        return Artefact(name, "unknown", f"a record of people under {_OTHER_KEY}", ())
     earlier = subjects.earlier or ()
     concerned = _among(people, (*subjects.patients, *earlier), (*subjects.studies, *earlier))
     return (
@@ -232,8 +267,11 @@ def _of_ledger(path: Path, name: str, people: ListedPeople) -> Artefact | None:
         ledger = LedgerReader(path, reading=True)
     except EvidenceError:
         return None
+    other_key = _other_key(ledger.key_id, people)
     named = [digest for entry in ledger.entries() for digest in (*entry.patients, *entry.studies)]
     ledger.close()
+    if other_key:
+        return Artefact(name, "unknown", f"a ledger of people under {_OTHER_KEY}", ())
     concerned = _among(people, named, named)
     return Artefact(name, "ledger", "a request that names them", concerned) if concerned else None
 

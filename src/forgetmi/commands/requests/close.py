@@ -125,7 +125,11 @@ def _refuse_left(ledger: Ledger, chosen: Sequence[int], options: CloseOptions) -
 
     faults = []
     for entry in ledger.entries(chosen):
-        for people in (ListedPeople(entry.patients, ()), ListedPeople((), entry.studies)):
+        key = ledger.key_id
+        for people in (
+            ListedPeople(entry.patients, (), key_id=key),
+            ListedPeople((), entry.studies, key_id=key),
+        ):
             if not people.digests:
                 continue
             for folder in options.search:
