@@ -174,7 +174,9 @@ def test_signals_of_several_models_are_those_of_the_speaking_ones() -> None:
         pooled.save(Path("nowhere"))
 
 
-def test_a_request_is_judged_by_the_pool_and_nothing_is_retrained(judged: Path) -> None:
+def test_a_request_is_judged_by_the_pool_and_nothing_is_retrained(
+    judged: Path, signed_run: Path
+) -> None:
     assert sorted(path.name for path in (judged / "models").iterdir()) == ["original", "unlearned"]
     audit = json.loads((judged / "audit.json").read_text())
     assert {"retrain-0", "retrain-1"} <= audit["draws"][0]["models"].keys()
@@ -182,12 +184,24 @@ def test_a_request_is_judged_by_the_pool_and_nothing_is_retrained(judged: Path) 
     assert "retrain-1" in json.dumps(stored)
     assert "standing pool" in (judged / "report.html").read_text(encoding="utf-8")
 
-    # The evidence stands without the pool
+    # The evidence stands without the pool, and the record says what the references are
     checked = verify(judged)
+    assert any("standing pool" in sentence for sentence in checked.record.decision.statements)
+    assert not any(
+        "standing pool" in sentence for sentence in verify(signed_run).record.decision.statements
+    )
     assert any(name.startswith("references/") for name in checked.record.files)
     compared, largest = metrics(judged, checked.record)
     assert compared > 100
     assert largest < 1e-9
+
+    # Rows of several models are not compared in one space
+    refused = [one for one in audit["missing"] if one["name"] == "representation_residual"]
+    assert refused
+    assert all("several models" in one["reason"] for one in refused if one["channel"] != "link")
+    assert not [
+        one for one in audit["attacks"] if one["name"] == "linear_probe" and one["retrained"]
+    ]
 
 
 def test_no_reference_has_seen_anybody_who_is_forgotten(judged: Path, pool: Path) -> None:

@@ -243,8 +243,8 @@ def test_with_another_key_nobody_is_called_absent(
     # Digests as the ledger wrote them say nothing of a key, and are looked for as they are
     right = listed(tmp_path, sets["forget"])
     path.write_text(f"patient_digest\n{right.patients[0]}\n")
-    asked = read_people(path, Pseudonyms(load_key(tmp_path / "key")))
-    assert kinds(where(share, asked))["models/original"] == {"model"}
+    by_digest = read_people(path, Pseudonyms(load_key(tmp_path / "key")))
+    assert kinds(where(share, by_digest))["models/original"] == {"model"}
     capsys.readouterr()
 
 

@@ -21,6 +21,7 @@ from forgetmi.audit.task_limits import task_limits
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_names
+from forgetmi.core.pooled_signals import PooledSignals
 from forgetmi.evaluation.channels import Channel, channels_of
 
 Row = TypeVar("Row")
@@ -89,6 +90,7 @@ def audit(
             retained=retained,
             level=declared.false_discovery,
             not_applicable=task_limits(judged[0].first_knowledge) if judged else (),
+            pooled=sum(map(_has_pool, runs)),
         ),
         patients=tuple(sorted(patients, key=_most_remembered_first)),
         never_seen=_rows(draw.never_seen for draw in judged),
@@ -139,6 +141,11 @@ def _require_comparable(runs: Sequence[AuditedRun], cohort: Cohort) -> None:
 
     if faults:
         raise EvaluationError(faults)
+
+
+def _has_pool(run: AuditedRun) -> bool:
+    """Whether references of a run are those of a standing pool."""
+    return any(isinstance(signals, PooledSignals) for signals in run.signals.values())
 
 
 def _share_patients(runs: Sequence[AuditedRun]) -> bool:

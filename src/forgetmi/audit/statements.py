@@ -148,6 +148,7 @@ def statements(
     retained: Sequence[RetainedRisk],
     level: float,
     not_applicable: Sequence[str] = (),
+    pooled: int = 0,
 ) -> tuple[str, ...]:
     """Everything a reader must know with the verdict, the rule's own statements first.
 
@@ -156,9 +157,11 @@ def statements(
         draws, controls, patients, harm, retained: As in `forgetmi.audit.result.Audit`.
         level: Share of wrongly named patients among those named.
         not_applicable: What the audit has not, because of the labels' task (`forgetmi.audit.task_limits`).
+        pooled: Forget sets whose references are those of a standing pool.
     """
     return (
         *verdict.statements,
+        *_of_pool(pooled, len(draws)),
         *_earlier(draws),
         *_copies_retained(patients),
         *_never_seen_left_out(draws),
@@ -169,6 +172,16 @@ def statements(
         *_harm("subgroups", [row for row in harm if row.column]),
         *_retained(retained),
         *not_applicable,
+    )
+
+
+def _of_pool(pooled: int, draws: int) -> Iterator[str]:
+    if not pooled:
+        return
+    which = "The references" if pooled == draws else f"The references of {pooled} of {draws} runs"
+    yield (
+        f"{which} were not retrained for this request: of each patient they say what models of a standing pool say "
+        "that never saw the patient, each trained on a part of the training side. What is called retraining is that."
     )
 
 

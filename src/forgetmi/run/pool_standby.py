@@ -26,7 +26,7 @@ class Standby:
     checkpoint: Path | None
 
 
-def strangers(root: Path, people: ListedPeople) -> int:
+def count_unknown(root: Path, people: ListedPeople) -> int:
     """How many of a list are not among the patients of a pool."""
     known = {*read_folds(root, read_plan(root)).patients}
     return len({*people.patients} - known)

@@ -40,11 +40,11 @@ def standby(argv: Sequence[str]) -> None:
     # What reads tables is imported after the help was printed
     from forgetmi.cohort.identifiers import Pseudonyms, load_key
     from forgetmi.cohort.listed_people import read_people
-    from forgetmi.run.pool_standby import standbys, strangers
+    from forgetmi.run.pool_standby import standbys, count_unknown
 
     people = read_people(options.list, Pseudonyms(load_key(options.key_file)))
     found = standbys(options.pool, people)
-    if unknown := strangers(options.pool, people):
+    if unknown := count_unknown(options.pool, people):
         echo(
             f"note: {unknown} of the {len(people.digests)} listed are not among the patients of the pool: no member "
             "was trained on them, if list and key file are the right ones."
