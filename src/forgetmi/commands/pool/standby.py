@@ -40,7 +40,7 @@ def standby(argv: Sequence[str]) -> None:
     # What reads tables is imported after the help was printed
     from forgetmi.cohort.identifiers import Pseudonyms, load_key
     from forgetmi.cohort.listed_people import read_people
-    from forgetmi.run.pool_standby import standbys, count_unknown
+    from forgetmi.run.pool_standby import count_unknown, standbys
 
     people = read_people(options.list, Pseudonyms(load_key(options.key_file)))
     found = standbys(options.pool, people)
