@@ -28,6 +28,7 @@ from forgetmi.run.directory import RunDirectory
 from forgetmi.run.original_training import log_path, open_log, train_original
 from forgetmi.run.prepared import open_checkpoint, trained_rows
 from forgetmi.run.relearn import relearn, relearnt
+from forgetmi.service.saving import save
 
 ORIGINAL, RETRAIN = "original", "retrain"
 RETRAINS, AUDIT, RECIPE = 3, AuditSpec(), Recipe()
@@ -66,17 +67,25 @@ class Model:
 
 @dataclass(frozen=True)
 class Setting:
-    """One set of forgotten patients, and where its models lie."""
+    """One set of forgotten patients, and where its models lie; `reference`: further patients nobody was trained on."""
 
     out: Path
     patients: int
     cohort: int
     percent: float
     draw: int
+    reference: int = 0
 
     @property
     def title(self) -> str:
         return f"cohort {self.cohort}, {self.percent:g} %, draw {self.draw}"
+
+    @property
+    def options(self) -> SyntheticCohort:
+        """The cohort's own options."""
+        return SyntheticCohort(
+            patients=self.patients, seed=self.cohort, reference_patients=self.reference
+        )
 
     @property
     def directory(self) -> RunDirectory:
@@ -96,7 +105,7 @@ class Setting:
         return self.place(model).signals(model.name)
 
     def load(self) -> tuple[Cohort, Partition]:
-        cohort = SyntheticCohort(patients=self.patients, seed=self.cohort).load()
+        cohort = self.options.load()
         return cohort, make_partition(cohort, forget=self.percent, seed=self.cohort, draw=self.draw)
 
 
@@ -144,7 +153,13 @@ def make(setting: Setting, model: Model, tell: ProgressCallback) -> None:
         )
         result, happened = trained_by.model, trained_by.trace
         trace, seconds = {"epochs": happened.epochs, "rows": trained}, happened.total("cpu_seconds")
-    prepared.save(place.model(name), result, patients=None)
+    save(
+        place.model(name),
+        result,
+        prepared=prepared,
+        partition=sets,
+        without_forgotten=model.kind != ORIGINAL,
+    )
     write_json(place.trace(name), {**trace, "measured cpu seconds": seconds})
     place.signals(name).parent.mkdir(exist_ok=True)
     workflow.predict(prepared=prepared, model=result).save(place.signals(name))
