@@ -1,6 +1,8 @@
-"""Two small models of a user's own for the studies: films alone, and measured values with reports."""
+"""Small models of a user's own for the studies: films alone, films and reports, measured values and reports."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -75,5 +77,40 @@ def ward(sizes: Sizes) -> Adapted:
         embeddings=_measured,
         heads={"table": "values_out", "text": "text_out"},
         stages={"table": ("values",), "text": ("words", "text")},
+        words="words",
+    )
+
+
+class Clinic(nn.Module):
+    """Films by convolutions and reports by the mean of their words, each with a head."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.film = Films(sizes)
+        self.words = nn.Embedding(sizes.vocabulary, 64, padding_idx=0)
+        self.text = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
+        self.text_out = nn.Linear(64, sizes.classes)
+
+
+def _both(model: Clinic, batch: Batch) -> dict[str, Tensor]:
+    """From films and reports to their embeddings."""
+    weight = batch.mask[:, :, None].to(torch.float32)
+    text = (model.words(batch.tokens) * weight).sum(1) / weight.sum(1).clamp(min=1)
+    return {**_film(model.film, batch), "text": model.text(text)}
+
+
+def _product(model: Clinic, embeddings: Mapping[str, Tensor]) -> Tensor:
+    """One embedding of a film and its report."""
+    return embeddings["image"] * embeddings["text"]
+
+
+def clinic(sizes: Sizes) -> Adapted:
+    """A model that reads films and reports; small enough to be trained in seconds."""
+    return adapt(
+        Clinic(sizes),
+        embeddings=_both,
+        joint=_product,
+        heads={"image": "film.out", "text": "text_out"},
+        stages={"image": ("film.stem", "film.middle", "film.last"), "text": ("words", "text")},
         words="words",
     )
