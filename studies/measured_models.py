@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -9,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forgetmi.benchmark.settings import read_setting
 from forgetmi.core.errors import ForgetMIError
 from forgetmi.core.files import write_json
 from forgetmi.core.json_text import read_json
 from forgetmi.core.model_names import ORIGINAL, is_retrained
 from forgetmi.core.partition import Partition
-from forgetmi.core.registry import methods
 from forgetmi.core.scores import Evaluation
 from forgetmi.core.seeding import derive
 from forgetmi.core.signals import Signals
@@ -65,12 +66,12 @@ class Study:
             self._stored(name, lambda name=name: self._trained(Retrain(), name).model)
 
     def method(self, name: str) -> str:
-        """Make what a method makes of the original, unless it is stored.
+        """Make what a method, with options as for `forgetmi benchmark`, makes of the original, unless it is stored.
 
         Returns:
             "" where its signals are stored, else why it has none, in one sentence.
         """
-        method = methods.get(name)()
+        method = read_setting(name).method
         model = workflow.build(self.data.spec, seed=0)
         reason = applies(type(method), model, training_task(self.data.cohort.task))
         if reason:
@@ -136,7 +137,7 @@ class Study:
         """The original, or the one that a method trains by itself."""
         if name not in self.originals:
             self.originals[name] = self._trained(
-                methods.get(name)() if name else Retrain(), ORIGINAL
+                read_setting(name).method if name else Retrain(), ORIGINAL
             )
         return self.originals[name]
 
@@ -181,4 +182,4 @@ class Study:
 
 
 def _file(name: str) -> str:
-    return name.replace(" ", "_")
+    return re.sub("[^a-z0-9.-]+", "_", name)
