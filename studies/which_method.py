@@ -19,6 +19,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from forgetmi.benchmark.comparison import front
 from forgetmi.core.files import write_text
 from forgetmi.requests.cost_line import CostLine, fit_line
 from pages import command, put, rows
@@ -97,15 +98,10 @@ def _sure(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def front(methods: Sequence[Measured], distance: str) -> list[Measured]:
-    """Those that none other beats in both cost and a distance; by cost."""
-    best, found = float("inf"), []
-    for one in methods:
-        value = getattr(one, distance)
-        if value < best:
-            best = value
-            found.append(one)
-    return found
+def on_front(methods: Sequence[Measured], distance: str) -> list[Measured]:
+    """Those that none other beats in both cost and a distance, in their order."""
+    places = [(one.cost, getattr(one, distance)) for one in methods]
+    return [one for one, best in zip(methods, front(places), strict=True) if best]
 
 
 def drawn(methods: Sequence[Measured]) -> str:
@@ -115,7 +111,7 @@ def drawn(methods: Sequence[Measured]) -> str:
     titles = {"gap": "gap over both heads / floor", "divergence": "JSf / floor"}
     for place, (distance, title) in enumerate(titles.items(), start=1):
         axes = figure.add_subplot(1, 2, place)
-        best = front(methods, distance)
+        best = on_front(methods, distance)
         for one in methods:
             value = getattr(one, distance)
             axes.plot(one.cost, value, "o", color="#1f5fa8" if one in best else "#aaaaaa", ms=5)
@@ -168,7 +164,7 @@ def main() -> None:
     options = parser.parse_args()
 
     methods = measured(options.tables.read_text(encoding="utf-8"))
-    chosen = {one.name for kind in ("gap", "divergence") for one in front(methods, kind)}
+    chosen = {one.name for kind in ("gap", "divergence") for one in on_front(methods, kind)}
     shown = {
         one.name: one
         for one in methods

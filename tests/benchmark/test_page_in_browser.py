@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from html import unescape
@@ -18,11 +17,9 @@ from typing import Any
 import pytest
 
 from tests.benchmark.planted import COSTS, planted_page
+from tests.browsing import CHROMIUM, DESKTOP, PHONE, THEMES, Watched, chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium to try the page in")
-NO_PLAYWRIGHT = "playwright is not installed: the page is not tried with it"
-DESKTOP, PHONE = (1280, 900), (390, 844)
 
 # What is done to the page, a step a line; `shown()` writes down which rows are to be seen then
 STEPS = """
@@ -114,31 +111,84 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason=NO_PLAYWRIGHT)
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_the_page_fits_loads_nothing_and_does_not_complain(
     browser: Any, path: Path, size: tuple[int, int], theme: str
 ) -> None:
-    width, height = size
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(path.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
+    watched = Watched(browser, path, size, theme=theme)
+    assert watched.wider_than_its_window() == 0
+    assert not watched.complaints
+    assert not watched.loaded()
+    watched.close()
 
-    assert not complaints
-    assert {url for url in requests if not url.startswith("data:")} == {path.as_uri()}
+
+def column(watched: Watched, key: str) -> list[str]:
+    """What the rows that are shown hold under a heading, from top to bottom."""
+    return watched.page.evaluate(
+        "key => [...document.querySelectorAll('.compared tbody tr:not([hidden])')].map(row => row.dataset[key])",
+        key,
+    )
+
+
+def in_order(values: list[str], *, number: bool) -> bool:
+    """Whether they rise, those without a value behind all others."""
+    there = [value for value in values if value]
+    keys: list[Any] = [float(value) for value in there] if number else [v.lower() for v in there]
+    return keys == sorted(keys) and values == there + [""] * (len(values) - len(there))
+
+
+@pytest.mark.parametrize("key", ["method", "family", "percent", "cost", "gap", "jsf"])
+def test_each_heading_sorts_and_keeps_every_row(browser: Any, path: Path, key: str) -> None:
+    watched = Watched(browser, path)
+    before = sorted(column(watched, "method"))
+    button = watched.page.locator(f"th[data-key={key}] button")
+    number = key in ("percent", "cost", "gap", "jsf")
+
+    button.click()
+    up = column(watched, key)
+    assert in_order(up, number=number)
+    assert watched.page.get_attribute(f"th[data-key={key}]", "aria-sort") == "ascending"
+
+    button.click()
+    down = column(watched, key)
+    without = [value for value in down if not value]
+    assert in_order([*[value for value in down if value][::-1], *without], number=number)
+    assert down[len(down) - len(without) :] == without
+    assert sorted(column(watched, "method")) == before
+    assert not watched.complaints
+    watched.close()
+
+
+def test_each_family_shows_its_rows_and_counts_them(browser: Any, path: Path) -> None:
+    watched = Watched(browser, path)
+    families = column(watched, "family")
+    choice = watched.page.locator("[name=family]")
+    offered = [one.get_attribute("value") for one in choice.locator("option").all()]
+    assert sorted(offered) == sorted({"", *families})
+
+    for family in offered[1:]:
+        choice.select_option(family)
+        shown = column(watched, "family")
+        assert shown == [family] * families.count(family)
+        assert watched.page.inner_text("output") == f"{len(shown)} of {len(families)} shown"
+    watched.close()
+
+
+def test_a_method_is_found_by_its_name(browser: Any, path: Path) -> None:
+    watched = Watched(browser, path)
+    watched.page.locator("[name=find]").fill("negGRAD")
+    assert column(watched, "method") == ["NegGrad", "NegGrad+"] * 2
+
+    watched.page.locator("[name=percent]").select_option("3")
+    assert watched.page.inner_text("output") == f"2 of {2 * (len(COSTS) + 2)} shown"
+    watched.page.locator("[name=find]").fill("")
+    assert len(column(watched, "method")) == len(COSTS) + 2
+    watched.close()
 
 
 def test_a_key_goes_from_method_to_method_and_to_its_row(browser: Any, path: Path) -> None:
@@ -166,13 +216,8 @@ def test_without_a_script_it_is_a_plain_table(browser: Any, path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
-def test_axe_finds_no_barrier(browser: Any, path: Path, size: tuple[int, int]) -> None:
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is missing")
-    width, height = size
-    context = browser.new_context(viewport={"width": width, "height": height}, bypass_csp=True)
-    page = context.new_page()
-    page.goto(path.as_uri())
-    page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run()")
-    assert [barrier["id"] for barrier in found["violations"]] == []
-    context.close()
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_no_barrier(browser: Any, path: Path, size: tuple[int, int], theme: str) -> None:
+    watched = Watched(browser, path, size, theme=theme, free=True)
+    assert watched.barriers() == []
+    watched.close()

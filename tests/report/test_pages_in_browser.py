@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +14,15 @@ from forgetmi.report import rendering
 from forgetmi.report.content import ReportFacts
 from forgetmi.report.pages import write_report
 from forgetmi.report.queue import render_queue
+from forgetmi.report.queue_year import DriftPoint
+from tests.browsing import DESKTOP, PHONE, THEMES, Watched, chromium
 from tests.figures import blank_figures
 from tests.report.conftest import make_audit
+from tests.report.test_patient_page import page as patient_page
 from tests.report.test_queue import ROWS, TODAY
 from tests.report.test_withdrawal_pages import MEMORY, ONE
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pages are not tried in a browser"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium to try the pages in")
-
-DESKTOP, PHONE = (1280, 900), (390, 844)
+PAGES = ("queue", "report", "engineer", "letter", "explain")
 LATER = "2026-03-19T12:00:00"  # nine days after the page was written
 
 
@@ -42,60 +38,43 @@ def folder(facts: ReportFacts, tmp_path_factory: pytest.TempPathFactory) -> Path
         )
     rendering._environment.cache_clear()
 
-    (folder / "queue.html").write_text(render_queue(ROWS, today=TODAY), encoding="utf-8")
+    drift = [DriftPoint("before", 0.76, None), DriftPoint("2026-02-20", 0.75, 0.02)]
+    queue = render_queue(ROWS, today=TODAY, drift=drift)
+    (folder / "queue.html").write_text(queue, encoding="utf-8")
+    (folder / "explain.html").write_text(patient_page(0.9, (0.5, 0.6, 0.7)), encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
-class Watched:
-    """A page of a browser with everything that it complained of or asked a network for."""
-
-    def __init__(self, browser: Any, path: Path, size: tuple[int, int]) -> None:
-        width, height = size
-        self.page = browser.new_page(viewport={"width": width, "height": height})
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.clock.set_fixed_time(LATER)
-        self.page.goto(path.as_uri())
-
-    def numbers(self) -> list[str]:
-        """Requests that are shown, from top to bottom."""
-        rows = self.page.locator("tbody tr:visible").all()
-        return [row.get_attribute("data-number") for row in rows]
+def numbers(watched: Watched) -> list[str | None]:
+    """Requests that are shown, from top to bottom."""
+    rows = watched.page.locator("tbody tr:visible").all()
+    return [row.get_attribute("data-number") for row in rows]
 
 
 @pytest.fixture
 def queue(browser: Any, folder: Path) -> Iterator[Watched]:
-    watched = Watched(browser, folder / "queue.html", DESKTOP)
+    watched = Watched(browser, folder / "queue.html", time=LATER)
     yield watched
-    watched.page.close()
+    watched.close()
     assert not watched.complaints
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
-@pytest.mark.parametrize("name", ["queue", "report", "engineer", "letter"])
+@pytest.mark.parametrize("name", PAGES)
 def test_pages_fit_load_nothing_and_do_not_complain(
     browser: Any, folder: Path, name: str, size: tuple[int, int]
 ) -> None:
-    path = folder / f"{name}.html"
-    watched = Watched(browser, path, size)
-    edges = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    wide, room = watched.page.evaluate(edges)
-    watched.page.close()
-
-    assert wide <= room == size[0]
+    watched = Watched(browser, folder / f"{name}.html", size, time=LATER)
+    assert watched.wider_than_its_window() == 0
     assert not watched.complaints
-    assert {url for url in watched.requests if not url.startswith("data:")} == {path.as_uri()}
+    assert not watched.loaded()
+    watched.close()
 
 
 def test_days_are_counted_anew_by_the_readers_clock(queue: Watched) -> None:
@@ -111,44 +90,44 @@ def test_days_are_counted_anew_by_the_readers_clock(queue: Watched) -> None:
 def test_the_queue_is_sorted_by_its_headings(queue: Watched) -> None:
     page = queue.page
     urgent = ["R0001", "R0002", "R0003", "R0004", "R0005", "R0006", "R0007"]
-    assert queue.numbers() == urgent
+    assert numbers(queue) == urgent
 
     # A second click sorts the other way round, and says so
     page.get_by_role("button", name="Due").click()
-    assert queue.numbers()[:3] == ["R0005", "R0006", "R0007"]
+    assert numbers(queue)[:3] == ["R0005", "R0006", "R0007"]
     assert page.get_attribute("th[data-key=due]", "aria-sort") == "ascending"
     page.get_by_role("button", name="Due").click()
-    assert queue.numbers()[:3] == ["R0004", "R0003", "R0002"]
+    assert numbers(queue)[:3] == ["R0004", "R0003", "R0002"]
     assert page.get_attribute("th[data-key=due]", "aria-sort") == "descending"
 
     # Without a verdict comes last either way
     page.get_by_role("button", name="Verdict").click()
-    assert queue.numbers()[:2] == ["R0005", "R0006"]
+    assert numbers(queue)[:2] == ["R0005", "R0006"]
     page.get_by_role("button", name="Verdict").click()
-    assert queue.numbers()[:2] == ["R0006", "R0005"]
+    assert numbers(queue)[:2] == ["R0006", "R0005"]
 
-    page.locator("[name=sort]").select_option("urgency")
-    assert queue.numbers() == urgent
+    page.locator("[name=sort]").select_option("")
+    assert numbers(queue) == urgent
     assert page.locator("th[aria-sort]").count() == 0
 
 
 def test_the_queue_is_filtered(queue: Watched) -> None:
     page = queue.page
     page.locator("[name=state]").select_option("closed")
-    assert queue.numbers() == ["R0005", "R0006"]
+    assert numbers(queue) == ["R0005", "R0006"]
     assert page.inner_text("output") == "2 of 7 shown"
 
     page.locator("[name=verdict]").select_option("FORGOTTEN")
-    assert queue.numbers() == ["R0005"]
+    assert numbers(queue) == ["R0005"]
     page.locator("[name=state]").select_option("")
     page.locator("[name=verdict]").select_option("none")
     page.locator("[name=urgency]").select_option("overdue")
-    assert queue.numbers() == ["R0001", "R0002", "R0003", "R0004"]
+    assert numbers(queue) == ["R0001", "R0002", "R0003", "R0004"]
 
     page.locator("[name=find]").fill("r0003")
-    assert queue.numbers() == ["R0003"]
+    assert numbers(queue) == ["R0003"]
     page.locator("[name=find]").fill("nobody")
-    assert queue.numbers() == []
+    assert numbers(queue) == []
 
     # Enter in the field leads nowhere
     page.locator("[name=find]").press("Enter")
@@ -168,7 +147,7 @@ def test_without_a_script_the_queue_says_the_same(browser: Any, folder: Path) ->
 
 
 def test_the_letter_is_filled_in_by_keyboard(browser: Any, folder: Path) -> None:
-    watched = Watched(browser, folder / "letter.html", PHONE)
+    watched = Watched(browser, folder / "letter.html", PHONE, time=LATER)
     page = watched.page
 
     # Past the navigation, which a key skips
@@ -190,34 +169,42 @@ def test_the_letter_is_filled_in_by_keyboard(browser: Any, folder: Path) -> None
     name.fill("Ada Example")
     assert "Dear Ada Example" in page.inner_text("article")
     assert not watched.complaints
-    page.close()
+    watched.close()
 
 
 def test_prints_as_few_pages_without_what_is_for_the_screen(browser: Any, folder: Path) -> None:
-    most = {"queue": 1, "letter": 1, "report": 6}
+    most = {"queue": 2, "letter": 1, "report": 6}
     for name, limit in most.items():
-        watched = Watched(browser, folder / f"{name}.html", DESKTOP)
+        watched = Watched(browser, folder / f"{name}.html", time=LATER)
         printed = watched.page.pdf(prefer_css_page_size=True)
         assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= limit, name
 
         watched.page.emulate_media(media="print")
         for hidden in ("nav.pack", ".choose", ".hint", ".skip"):
             assert watched.page.locator(f"{hidden}:visible").count() == 0, (name, hidden)
-        watched.page.close()
+        watched.close()
 
 
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
-def test_axe_finds_no_barrier(browser: Any, folder: Path, size: tuple[int, int]) -> None:
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is missing")
-    script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+def test_axe_finds_no_barrier(
+    browser: Any, folder: Path, size: tuple[int, int], theme: str
+) -> None:
+    found = {}
+    for name in PAGES:
+        # The pages allow no script but their own; here one is tried on them
+        watched = Watched(browser, folder / f"{name}.html", size, theme=theme, free=True)
+        found[name] = watched.barriers()
+        watched.close()
+    assert found == {name: [] for name in PAGES}
 
-    # The pages allow no script but their own; here one is tried on them
-    width, height = size
-    context = browser.new_context(viewport={"width": width, "height": height}, bypass_csp=True)
-    page = context.new_page()
-    for name in ("queue", "report", "engineer", "letter"):
-        page.goto((folder / f"{name}.html").as_uri())
-        page.evaluate(script)
-        found = page.evaluate("axe.run()")
-        assert [barrier["id"] for barrier in found["violations"]] == [], name
-    context.close()
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_dark_page_is_dark_and_prints_on_white(browser: Any, folder: Path, name: str) -> None:
+    dark = Watched(browser, folder / f"{name}.html", theme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert dark.page.evaluate(background) == "rgb(22, 28, 34)"
+
+    dark.page.emulate_media(media="print")
+    assert dark.page.evaluate(background) == "rgb(255, 255, 255)"
+    dark.close()

@@ -52,7 +52,7 @@ def test_methods_are_measured_in_floors_and_by_their_line(page: Any) -> None:
 def test_the_front_is_beaten_by_nobody(page: Any) -> None:
     methods = page.measured(TABLES)
     for distance in ("gap", "divergence"):
-        assert [one.name for one in page.front(methods, distance)] == ["Cheap", "Dear"]
+        assert [one.name for one in page.on_front(methods, distance)] == ["Cheap", "Dear"]
 
 
 def test_figure_and_table_are_made_alike_each_time(page: Any) -> None:

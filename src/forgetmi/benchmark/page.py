@@ -18,6 +18,22 @@ from forgetmi.benchmark.store import Store
 from forgetmi.benchmark.tables import FORMATS, Titled
 from forgetmi.core.files import write_text
 from forgetmi.report import trade_off_figure
+from forgetmi.report.page_terms import terms_of
+
+_WORDS = (
+    "original",
+    "retrained model",
+    "forget set",
+    "retain set",
+    "holdout patients",
+    "never-seen patients",
+    "head",
+    "gap",
+    "floor",
+    "JSf",
+    "attack",
+    "margin",
+)
 
 
 def write_all(
@@ -119,7 +135,8 @@ def page_of(**facts: object) -> str:
     Args:
         facts: Its values; none may be missing.
     """
-    loader = jinja2.PackageLoader("forgetmi", "benchmark/templates")
+    folders = ("benchmark/templates", "report/templates")
+    loader = jinja2.ChoiceLoader([jinja2.PackageLoader("forgetmi", folder) for folder in folders])
     environment = jinja2.Environment(
         loader=loader,
         autoescape=True,
@@ -127,5 +144,5 @@ def page_of(**facts: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["number"] = number
+    environment.globals.update(number=number, page_terms=terms_of(*_WORDS))
     return environment.get_template("benchmark.html.jinja").render(**facts)

@@ -32,3 +32,12 @@ PAGE_TERMS: Mapping[str, str] = {
     "keyed digest": "A digest made with a secret key, in place of a patient’s identifier.",
     "retraining cost": "What one retrained model cost on the same machine.",
 }
+
+
+def terms_of(*words: str) -> dict[str, str]:
+    """Some of them, for a page that stands by itself.
+
+    Args:
+        words: As in `PAGE_TERMS`.
+    """
+    return {word: PAGE_TERMS[word] for word in words}

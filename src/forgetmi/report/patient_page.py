@@ -17,10 +17,23 @@ from forgetmi.report.channel_words import channel_name, short_channel
 from forgetmi.report.content import Example
 from forgetmi.report.figures import DotRow, Mark
 from forgetmi.report.number_text import many
+from forgetmi.report.page_terms import terms_of
 from forgetmi.report.rendering import render
 
 IMAGES_SHOWN = 12
 REMARKABLE = 2.0  # standard deviations of never-seen images
+_WORDS = (
+    "original",
+    "unlearned model",
+    "retrained model",
+    "never-seen patients",
+    "channel",
+    "head",
+    "link",
+    "near-duplicate",
+    "verdict",
+    "keyed digest",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +66,7 @@ def render_patient(facts: PatientFacts) -> str:
         "images": [_image(facts, image) for image in view.remembered[:IMAGES_SHOWN]],
         "left_out": max(0, len(view.remembered) - IMAGES_SHOWN),
         "changes": _changes(view),
+        "page_terms": terms_of(*_WORDS),
     }
     return render("patient.html.jinja", facts=facts, view=view, **values)
 

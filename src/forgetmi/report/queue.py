@@ -15,6 +15,7 @@ import jinja2
 
 from forgetmi.report.inline_script import inline_script
 from forgetmi.report.number_text import clean, many
+from forgetmi.report.page_terms import terms_of
 from forgetmi.report.queue_year import DriftPoint, year_values
 from forgetmi.report.verdict_text import ANSWERS
 
@@ -32,6 +33,9 @@ STATES: Mapping[str, str] = {
     "refused": "refused",
 }
 FINAL = ("closed", "refused")
+
+# Of its papers, and of the year
+_WORDS = ("verdict", "record", "digest", "never-seen patients", "retrained model", "gap")
 
 # Urgency to its sign: never told by colour alone
 SIGNS: Mapping[str, str] = {"overdue": "‼", "soon": "▲", "later": "●", "done": "✓"}
@@ -136,6 +140,7 @@ def render_queue(rows: Sequence[QueueRow], *, today: date, drift: Sequence[Drift
         styles={verdict: answer.style for verdict, answer in ANSWERS.items()},
         script=script.text,
         script_digest=script.digest,
+        page_terms=terms_of(*_WORDS),
         year=year_values(rows, drift, today=today),
     )
 

@@ -22,7 +22,7 @@ _WIDTH, _HEIGHT, _FLOOR, _TOP = (
     150,
     18,
 )  # of a figure; its base line, and room for numbers
-_MOST_LABELS = 6  # of days below a line
+_MOST_LABELS = 6  # of words below a figure
 
 
 class Request(Protocol):
@@ -128,7 +128,9 @@ def _bars(name: str, title: str, values: Mapping[str, int]) -> Markup:
     if not highest:
         return Markup("")
 
+    # As many words as fit beside each other, counted from the last bar
     step = _WIDTH / len(values)
+    every = -(-len(values) // _MOST_LABELS)
     shapes = []
     for place, (label, value) in enumerate(values.items()):
         height = (_FLOOR - _TOP) * value / highest
@@ -139,7 +141,8 @@ def _bars(name: str, title: str, values: Mapping[str, int]) -> Markup:
         )
         if value:
             shapes.append(_text(middle, _FLOOR - height - 4, str(value)))
-        shapes.append(_text(middle, _FLOOR + 16, label))
+        if (len(values) - 1 - place) % every == 0:
+            shapes.append(_text(middle, _FLOOR + 16, label))
     words = "; ".join(f"{label}: {value}" for label, value in values.items())
     return _svg(name, title, words, shapes)
 
