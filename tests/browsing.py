@@ -1,6 +1,6 @@
 """Pages in headless Chromium: what they ask a network for, what they complain of, and what axe-core finds.
 
-Tests that use it skip, and say why, where Playwright, axe-core or Chromium is missing: `pip install 'forgetmi[browser]'`
+Tests that use it skip, and say why, where Playwright, axe-core or Chromium is missing: pip install 'forgetmi[browser]',
 and a Chromium of the system, which Playwright is never asked to download.
 """
 

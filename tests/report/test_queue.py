@@ -99,6 +99,7 @@ def test_the_page_is_whole_and_runs_its_own_script_alone(page: str) -> None:
     assert page.startswith(MARK)
     assert set(table.addresses) == {
         "#content",
+        "#terms",
         "data:,",
         "runs/1/report.html",
         "runs/1/record.json",
