@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 # run of all tests more of them; `pytest -m hypothesis --hypothesis-profile explore` tries others.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("explore"), derandomize=True)
-settings.register_profile("forgetmi", settings.get_profile("thorough"), max_examples=40)
+settings.register_profile("forgetmi", settings.get_profile("thorough"), max_examples=20)
 settings.load_profile("forgetmi")
 
 # Keys that tests write are their owner's alone, as keys must be.
@@ -48,13 +48,24 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """A test that changes a model that others use fails by its own name; see `tests.shared_models`."""
+    """A test that changes a model that it asks for fails by its own name; see `tests.shared_models`."""
     yield
+    _refuse_changes("the test", frozenset(getattr(item, "fixturenames", ())))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A model that nobody asked for by name is looked at after each file."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _refuse_changes(f"a test of {item.path.name}", None)
+
+
+def _refuse_changes(who: str, asked_for: frozenset[str] | None) -> None:
     watch = sys.modules.get("tests.shared_models")
-    asked_for = frozenset(getattr(item, "fixturenames", ()))
     changed = watch.changes(asked_for) if watch is not None else []
     if changed:
-        pytest.fail(f"the test changed a model that others use: {'; '.join(changed)}")
+        pytest.fail(f"{who} changed a model that others use: {'; '.join(changed)}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -109,12 +120,15 @@ def small(_own_cache: None) -> Small:
     return prepare_small(patients=24, forget=23.0)
 
 
-def prepare_small(*, patients: int, forget: float) -> Small:
+def prepare_small(
+    *, patients: int, forget: float, widths: tuple[int, ...] = (8, 16, 16), blocks: int = 2
+) -> Small:
     """A generated cohort, divided and prepared for a narrow model: an epoch takes a fraction of a second.
 
     Args:
         patients: How many.
         forget: Percent of the training patients that are forgotten.
+        widths, blocks: Channels of each image stage, and its residual blocks.
     """
     from forgetmi.cohort.partition import partition
     from forgetmi.cohort.synthetic import SyntheticCohort
@@ -129,7 +143,13 @@ def prepare_small(*, patients: int, forget: float) -> Small:
         partition=sets,
         images=ImagePreprocessing(size=32),
         architecture=Architecture(
-            stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1, intermediate=32
+            stem_width=8,
+            widths=widths,
+            blocks=blocks,
+            hidden=16,
+            heads=2,
+            layers=1,
+            intermediate=32,
         ),
         min_patients=2,
     )

@@ -48,3 +48,11 @@ def test_a_change_is_found_and_named(name: str) -> None:
     change(model)
     assert changes(asked_for) == [f"watched: {what}"]
     assert changes(asked_for) == []
+
+
+def test_a_model_that_was_not_asked_for_is_looked_at_with_all_others() -> None:
+    model = shared("watched kind", nn.Sequential(nn.Linear(2, 2), nn.Dropout()))
+    small_change(model)
+    assert changes(frozenset({"another"})) == []
+    assert changes(None) == ["watched kind: its weights or statistics"]
+    assert changes(None) == []

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.cohort.edema_labels import GRADES, edema_grade, edema_mentions
@@ -137,7 +137,6 @@ def test_mentions_tell_where_and_what() -> None:
     assert "Vascular congestion"[mentions[0].begin : mentions[0].end] == "congestion"
 
 
-@settings(max_examples=40)
 @given(st.text(max_size=100))
 def test_any_text_has_a_grade(text: str) -> None:
     assert -1 <= edema_grade(text) < len(GRADES)

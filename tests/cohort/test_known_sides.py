@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forgetmi.cohort.further_withdrawal import further_withdrawal
@@ -44,7 +44,6 @@ def never_seen(sets: Partition, cohort: Cohort) -> set[str]:
     return set(cohort.patient[rows])
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     first=st.integers(0, 5),
     second=st.integers(0, 5),

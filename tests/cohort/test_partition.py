@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
@@ -105,7 +105,6 @@ def mimic(key: bytes = KEY) -> Cohort:
 needs_mimic = pytest.mark.skipif(not MIMIC.is_dir(), reason="the MIMIC split lists are not here")
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.integers(6, 60), st.integers(0, 4), st.integers(0, 3), st.floats(1, 60), st.integers(0, 5)
 )
@@ -137,7 +136,6 @@ def test_everybody_is_on_one_side(
     )
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=9), st.floats(0, 60))
 def test_closest_sum_against_all_subsets(sizes: list[int], target: float) -> None:
     sums = {sum(some) for r in range(1, len(sizes)) for some in combinations(sizes, r)}
@@ -147,7 +145,6 @@ def test_closest_sum_against_all_subsets(sizes: list[int], target: float) -> Non
     assert abs(found - target) == abs(best - target)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.sampled_from([4, 6, 7, 9, 15, 22]), min_size=2, max_size=12),
     st.floats(0, 1),

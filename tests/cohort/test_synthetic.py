@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -18,7 +19,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from forgetmi.cohort.phantom.patient import CAUSES, GRADES, SHARES, draw_patient, image_count
+from forgetmi.cohort.phantom.patient import (
+    CAUSES,
+    GRADES,
+    SHARES,
+    Patient,
+    draw_patient,
+    image_count,
+)
 from forgetmi.cohort.synthetic import SyntheticCohort
 from forgetmi.cohort.synthetic_making import COLUMNS, STACK, TABLE, make_synthetic
 from forgetmi.core.errors import CohortError
@@ -104,9 +112,15 @@ def test_size_of_the_default_cohort(default: tuple[pd.DataFrame, np.ndarray]) ->
     assert list(counts) == [image_count(0, "patient", k) for k in range(270)]
 
 
+@functools.cache
+def many(*, ordinal: bool) -> list[Patient]:
+    """As many patients as the tolerances below need."""
+    return [draw_patient(5, "patient", k, ordinal=ordinal) for k in range(2500)]
+
+
 @pytest.mark.parametrize("ordinal", [True, False])
 def test_statistics_of_many_patients(ordinal: bool) -> None:
-    people = [draw_patient(5, "patient", k, ordinal=ordinal) for k in range(2500)]
+    people = many(ordinal=ordinal)
     images = np.array([len(p.study) for p in people])
     label = np.concatenate([p.label[p.study] for p in people])
     shared = sum(len(p.study) - len(p.label) for p in people) / len(label)
@@ -119,7 +133,7 @@ def test_statistics_of_many_patients(ordinal: bool) -> None:
 
 
 def test_severity_is_half_the_patients_and_seen_through_independent_noise() -> None:
-    people = [draw_patient(6, "patient", k, ordinal=True) for k in range(3000)]
+    people = many(ordinal=True)
     one = [p for p in people if len(p.label) >= 2]
     image = np.array([[p.image_severity[p.study == j][0, 0] for j in (0, 1)] for p in one])
     text = np.array([[p.text_severity[j, 0] for j in (0, 1)] for p in one])
@@ -187,7 +201,7 @@ def test_reports_differ_and_hold_no_identifier(default: tuple[pd.DataFrame, np.n
 def test_memory_does_not_grow_with_the_number_of_patients(tmp_path: Path) -> None:
     peaks = []
     make_synthetic(tmp_path / "warm", patients=1, size=32)
-    for patients in (15, 75):
+    for patients in (8, 40):
         tracemalloc.start()
         make_synthetic(tmp_path / str(patients), patients=patients, size=32)
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -25,8 +25,8 @@ LOGS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 @pytest.fixture(scope="session")
 def small(_own_cache: None) -> Small:
-    """The fewest patients with which every set has some: every method is run several times."""
-    return prepare_small(patients=16, forget=20.0)
+    """The fewest patients with which every set has some, and few layers: every method is run several times."""
+    return prepare_small(patients=16, forget=20.0, widths=(8, 16), blocks=1)
 
 
 @pytest.fixture(scope="session")

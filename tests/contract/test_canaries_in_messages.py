@@ -293,9 +293,7 @@ def test_openi(case: str, films: Path, tmp_path: Path) -> None:
         assert heard.traces() == []
 
 
-@settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     start=st.integers(0, 600),
     length=st.integers(0, 40),

@@ -6,10 +6,7 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import textwrap
 import tracemalloc
 from pathlib import Path
 
@@ -22,10 +19,12 @@ from PIL import Image
 import forgetmi.data.image_file as image_file_module
 import forgetmi.data.shard_file as shard_file_module
 import forgetmi.data.shards as shards_module
+from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, SpecError
 from forgetmi.data.decode import Decoded, read_image
 from forgetmi.data.image_store import build_image_store
 from forgetmi.data.preprocessing import ImagePreprocessing
+from tests.processes import started
 
 SMALL = ImagePreprocessing(size=16)
 
@@ -361,39 +360,46 @@ def test_a_full_disk_is_said_and_leaves_nothing_wrong(
     np.testing.assert_array_equal(store.images(np.arange(8)), clean.images(np.arange(8)))
 
 
-_BUILD = textwrap.dedent("""
-    import os, signal, sys
-    from pathlib import Path
-    import numpy as np
-    import forgetmi.data.shards as shards
-    from forgetmi.core.cohort import Cohort
-    from forgetmi.data.image_store import build_image_store
-    from forgetmi.data.preprocessing import ImagePreprocessing
-    shards._SHARD_IMAGES = 3
-    cache, die_at, *locators = sys.argv[1:]
+def _build(cache: Path, die_at: int, locators: list[str], answer: Path) -> None:
+    """What another process does: build a store, be killed when so many images are done, or say what it has built."""
+    shards_module._SHARD_IMAGES = 3
     names = np.array([str(n) for n in range(len(locators))], object)
-    cohort = Cohort("t", names, names, names, names, np.array(locators, object), names, np.zeros(len(names), np.int64),
-                    names, ("a",), True, {}, False, "0", "0")
-    def progress(done, total):
-        if done == int(die_at):
-            os.kill(os.getpid(), signal.SIGKILL)
-    store = build_image_store(cohort, ImagePreprocessing(size=16), cache=Path(cache), progress=progress)
-    print(store.digest, float(store.images(np.arange(len(names))).sum()))
-""")
-
-
-def _build(cache: Path, die_at: int, locators: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _BUILD, str(cache), str(die_at), *locators],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    images = np.array(locators, object)
+    grades = np.zeros(len(names), np.int64)
+    cohort = Cohort(
+        "t",
+        names,
+        names,
+        names,
+        names,
+        images,
+        names,
+        grades,
+        names,
+        ("a",),
+        True,
+        {},
+        False,
+        "0",
+        "0",
     )
+
+    def progress(done: int, total: int) -> None:
+        if done == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store = build_image_store(cohort, SMALL, cache=cache, progress=progress)
+    answer.write_text(f"{store.digest} {float(store.images(np.arange(len(names))).sum())}")
+
+
+def _killed_at_five(tmp_path: Path, locators: list[str]) -> None:
+    process = started(_build, tmp_path / "cache", 5, locators, tmp_path / "answer")
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_killed_build_is_taken_up_again(make_cohort, pictures, tmp_path, decoded) -> None:
-    with _build(tmp_path / "cache", 5, pictures) as process:
-        assert process.wait() == -signal.SIGKILL
+    _killed_at_five(tmp_path, pictures)
     left = list((tmp_path / "cache").rglob("*.partial"))
     assert len(left) == 2  # two images of a shard, and their journal
     store = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "cache")
@@ -409,8 +415,7 @@ def test_of_a_killed_build_only_what_is_whole_is_used(
     make_cohort, pictures, tmp_path, decoded, harm
 ) -> None:
     # The second of two unfinished images is damaged in the pixels or in the journal
-    with _build(tmp_path / "cache", 5, pictures) as process:
-        process.wait()
+    _killed_at_five(tmp_path, pictures)
     (journal,) = (tmp_path / "cache").rglob("*.journal.partial")
     (pixels,) = set((tmp_path / "cache").rglob("*.partial")) - {journal}
     damaged = journal if "journal" in harm else pixels
@@ -453,12 +458,14 @@ def test_a_leftover_of_an_ended_process_goes_in_the_end(make_cohort, pictures, t
 
 
 def test_two_builds_at_once_agree(make_cohort, pictures, tmp_path) -> None:
-    processes = [_build(tmp_path / "cache", -1, order) for order in (pictures, pictures)]
-    outputs = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    answers = [tmp_path / "one", tmp_path / "other"]
+    processes = [started(_build, tmp_path / "cache", -1, pictures, answer) for answer in answers]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
     clean = build_image_store(make_cohort(pictures), SMALL, cache=tmp_path / "clean")
-    expected = f"{clean.digest} {float(clean.images(np.arange(8)).sum())}\n"
-    assert [out for out, _ in outputs] == [expected, expected]
+    expected = f"{clean.digest} {float(clean.images(np.arange(8)).sum())}"
+    assert [answer.read_text() for answer in answers] == [expected, expected]
 
 
 def test_a_damaged_shard_is_built_again(make_cohort, pictures, tmp_path, decoded) -> None:

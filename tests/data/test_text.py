@@ -153,7 +153,7 @@ def test_no_piece_comes_from_few_patients() -> None:
     assert "edema" in vocabulary
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "4711"])
+@pytest.mark.parametrize("hash_seed", [pytest.param("0", marks=pytest.mark.slow), "4711"])
 def test_another_process_learns_the_same(hash_seed: str) -> None:
     reports, patients = corpus(200)
     code = (

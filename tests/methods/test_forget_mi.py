@@ -375,15 +375,16 @@ def slow_total(
     [
         ("no_noise", "away", False),
         ("equal", "toward_noise", False),
-        ("equal", "away", False),
-        ("multimodal", "toward_noise", False),
         ("multimodal", "away", False),
-        ("unimodal", "toward_noise", False),
-        ("unimodal", "away", False),
-        ("retention", "toward_noise", False),
         ("retention", "away", False),
         ("multimodal", "toward_noise", True),
         ("unimodal", "away", True),
+        # Every setting, both directions and both scales are above; the other pairs of them
+        pytest.param("equal", "away", False, marks=pytest.mark.slow),
+        pytest.param("multimodal", "toward_noise", False, marks=pytest.mark.slow),
+        pytest.param("unimodal", "toward_noise", False, marks=pytest.mark.slow),
+        pytest.param("unimodal", "away", False, marks=pytest.mark.slow),
+        pytest.param("retention", "toward_noise", False, marks=pytest.mark.slow),
     ],
 )
 def test_the_first_step_has_the_total_of_the_formula_and_its_gradient(
