@@ -41,6 +41,7 @@ METHODS = (
     "forget_mi:lr=0.003",
     "calibrated_consensus",
     "calibrated_consensus:lr=0.005",
+    "undo",
 )
 TITLES = {
     ORIGINAL: "original",
@@ -49,7 +50,11 @@ TITLES = {
     "forget_mi:lr=0.003": "Forget-MI, 10 x its rate",
     "calibrated_consensus": "calibrated consensus",
     "calibrated_consensus:lr=0.005": "calibrated consensus, 10 x its rate",
+    "undo": "UNDO",
 }
+
+# Shown finding by finding
+BY_FINDING = (ORIGINAL, FLOOR, METHODS[1], METHODS[3], "undo")
 
 # Name of a score, set, and how the page calls it; of the film head
 SCORES = (
@@ -167,14 +172,14 @@ def _findings(seeds: Sequence[Mapping[str, Evaluation]], names: Sequence[str]) -
     for number, finding in enumerate([*names, "mean"]):
         score = "auc" if finding == "mean" else f"{SINGLE}{number + 1}"
         cells = []
-        for row in TITLES:
+        for row in BY_FINDING:
             pair = [
                 _over_seeds([_value(scores, row, score, on) for scores in seeds])
                 for on in ("forget", "test")
             ]
             cells.append(" / ".join(pair))
         body.append([finding, *cells])
-    return rows(["AUC forgotten / never seen", *TITLES.values()], body)
+    return rows(["AUC forgotten / never seen", *(TITLES[row] for row in BY_FINDING)], body)
 
 
 Shown = tuple[float, tuple[float, float] | None] | None

@@ -1,6 +1,6 @@
 """Verdicts over several forget sets at once, by a standing pool: who is FORGOTTEN without a retraining.
 
-    python studies/pooled_verdicts.py --cohorts 30 31 --out OUT [--retrained 30] [--into docs/verdicts.md]
+    python studies/pooled_verdicts.py --cohorts 30 31 --out OUT [--retrained 30] [--into docs/pooled_verdicts.md]
 
 Of each cohort eight disjoint forget sets of 10 % are taken (about 140 patients), and 600 further patients whom no model
 ever saw. Every method unlearns each set from the same original; the unchanged rule judges the sets together. The
