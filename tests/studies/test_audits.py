@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import attack_calibration  # type: ignore[import-not-found]
 import calibration  # type: ignore[import-not-found]
 import embedding_attacks  # type: ignore[import-not-found]
 import planted  # type: ignore[import-not-found]
@@ -230,3 +231,27 @@ def test_planted_sets_hold_the_share_of_retained_patients_that_they_say() -> Non
     assert [line[1] for line in lines[:4]] == ["0%", "25%", "50%", "100%"]
     assert float(lines[3][3]) < float(lines[0][3])
     assert len(embedding_attacks.as_they_are("toy", knowledge)) == 6
+
+
+def test_the_residual_on_made_up_embeddings_is_what_was_kept() -> None:
+    case = attack_calibration.MadeUp(retrained=2, common=0.0, kept=0.2)
+    line = attack_calibration.made_up(case, 60)
+    assert float(line[3]) == pytest.approx(0.2, abs=0.04)
+
+    # Their mean in both factors adds half of a training's variance of .5: (.2 + .25) / (1 + .25)
+    assert float(line[4]) == pytest.approx(0.36, abs=0.04)
+
+
+def test_what_is_mixed_in_and_planted_is_found() -> None:
+    knowledge = toy_knowledge(memory=0.0)
+    few, many = (attack_calibration.trained([knowledge], "image", kept) for kept in (0.0, 0.5))
+    assert float(few[2]) < 0.3 < float(many[2])
+    assert many[4] == "2 of 2"
+
+    # Nobody and everybody of a set is known to a model, and to no verifier
+    none, whole = (
+        attack_calibration.ignorance([knowledge], "image", part, 4) for part in (0.0, 1.0)
+    )
+    assert float(none[3]) < 0.8 < float(whole[3])
+    assert whole[5].startswith("100%")
+    assert len(attack_calibration.as_they_are("toy", knowledge)) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from forgetmi.evaluation.attacks.representation_residual import (
     hsic,
     leading_directions,
     rotation,
+    to_go_and_way,
 )
 from forgetmi.evaluation.attacks.smi import SHARES, Moments, Smi, never_seen_share
 from forgetmi.evaluation.attacks.toy import toy_knowledge
@@ -174,6 +175,36 @@ def test_leading_directions_are_the_fewest_with_half_of_the_energy() -> None:
     assert leading_directions(np.eye(4)).shape == (4, 2)
 
 
+def test_the_way_to_go_is_unbiased_over_every_chance_of_the_retrained_models() -> None:
+    """Trainings that end at a place plus or minus an error: the mean over all of them is the place's own."""
+    generator = rng(4)
+    audited, original, place, error = generator.normal(size=(4, 5, 3))
+    for count in (2, 3):
+        every = [
+            to_go_and_way(audited, original, [place + sign * error for sign in signs])
+            for signs in product((-1, 1), repeat=count)
+        ]
+        to_go, way = np.mean(every, axis=0)
+        np.testing.assert_allclose(to_go, ((audited - place) * (original - place)).sum(1))
+        np.testing.assert_allclose(way, ((original - place) ** 2).sum(1))
+
+    # A single one, and the mean of several in both factors, add the variance
+    every = [to_go_and_way(audited, original, [place + sign * error]) for sign in (-1, 1)]
+    added = (error**2).sum(1)
+    np.testing.assert_allclose(np.mean(every, axis=0)[1], ((original - place) ** 2).sum(1) + added)
+
+    # Pair by pair, as it is defined
+    retrained = list(generator.normal(size=(4, 5, 3)))
+    slow = np.mean(
+        [((audited - one) * (original - two)).sum(1) for one, two in permutations(retrained, 2)],
+        axis=0,
+    )
+    np.testing.assert_allclose(to_go_and_way(audited, original, retrained)[0], slow)
+    assert to_go_and_way(original, original, retrained)[0] == pytest.approx(
+        to_go_and_way(original, original, retrained)[1]
+    )
+
+
 def residual(evidence: AdversaryKnowledge, **signals: np.ndarray) -> float:
     """The value with some models' image embeddings replaced."""
     models = dict(evidence.signals)
@@ -227,6 +258,9 @@ def test_the_residual_is_calibrated_on_planted_memory(make_evidence: Make) -> No
         for seed in range(20)
     ]
     assert abs(np.array(nulls)).max() < 0.2
+    alone = make_evidence(0.0, everything=False, retrains=1)
+    assert "too high" in RepresentationResidual().apply(alone).note
+    assert by_memory[0.0][0].note == ""
     for one in by_memory[1.0]:
         assert one.details["cka"] < one.details["cka_retained"]
         assert one.details["along_leading_directions"] > 0.4

@@ -77,26 +77,61 @@ def leading_directions(shift: Floats) -> Floats:
     return directions[: int(np.searchsorted(energy, ENERGY)) + 1].T
 
 
+def to_go_and_way(
+    audited: Floats, original: Floats, retrained: Sequence[Floats]
+) -> tuple[Floats, Floats]:
+    """What is still to go and the whole way, patient by patient, without the noise that single trainings have.
+
+    With R the mean of all trainings: (audited - R) . (original - R) and (original - R) . (original - R). Each factor
+    takes another retrained model, over all pairs, so that no model's noise meets itself: both are unbiased where two
+    or more are given and the audited one owes nothing to them. Of a single one both are too large by its variance.
+
+    Args:
+        audited, original: Float[p, d], in the same coordinates.
+        retrained: The same, one at least.
+
+    Returns:
+        Float[p] twice; the sums over patients are the numerator and denominator of the residual.
+
+    Examples:
+        >>> original, retrained = np.zeros((1, 1)), [np.full((1, 1), 1.0), np.full((1, 1), 3.0)]
+        >>> [values.tolist() for values in to_go_and_way(original + 1, original, retrained)]
+        [[1.0], [3.0]]
+    """
+    models = np.stack(retrained)
+    count = len(models)
+    still, whole = audited - models, original - models
+    if count == 1:
+        return (still * whole).sum(2)[0], (whole**2).sum(2)[0]
+
+    # All products less those of a model with itself
+    pairs = count * (count - 1)
+    to_go = (still.sum(0) * whole.sum(0) - (still * whole).sum(0)).sum(1) / pairs
+    way = (whole.sum(0) ** 2 - (whole**2).sum(0)).sum(1) / pairs
+    return to_go, way
+
+
 @dataclass(frozen=True)
 class RepresentationResidual:
     """How much of the way from the original's embeddings of the forgotten to retrained ones is still to go.
 
-    With E an embedding of the forgotten patients, shift = E(retrained, mean) - E(original) and residual = E(audited) -
-    E(retrained, mean): the value is -<residual, shift> / |shift|^2: 1 for the original, 0 for a model at retraining's
+    With E an embedding of the forgotten patients and R its mean over retrained models, the value is
+    <E(audited) - R, E(original) - R> / |E(original) - R|^2: 1 for the original, 0 for a model at retraining's
     place, below 0 beyond it. Use it where outputs look right: a new last layer leaves embeddings as they were.
 
-    Retrained models differ by chance, and their mean is in the residual and in the shift, so that a model at their
-    place is a little above 0: by 1 / r of the variance of single trainings, as a share of |shift|^2. A retrained
-    model is compared with r - 1 others and so lies higher than an unlearned one that is as good: a value at the
-    upper end of the retrained models' is no sign that nothing is left.
+    Retrained models differ by chance. With two and more of them each product is of differences to two different models
+    (`to_go_and_way`), so that chance does not lift the value; their mean in both factors would lift it by 1 / r of the
+    variance of single trainings, as a share of the denominator. With a single one it is lifted, which a note says. A
+    retrained model is judged against the others, one fewer: three are needed for all to be measured alike.
 
     The details hold the paper's two measures: the debiased CKA to retrained embeddings, of the forgotten and of
     retained patients, and the share of the residual that lies along the leading directions of the shift. That share
     scatters too widely among retrained models (.2 to .8 on a generated cohort) to tell a model from them.
 
-    Source: Yong et al., arXiv 2606.25001. Deviations: the value, which is signed and has a scale; embeddings of another
-    initialisation are first rotated onto the original's, as retained patients say (orthogonal Procrustes), since
-    directions of two trainings are not comparable; the mean over retrained models; patients' means instead of images.
+    Source: Yong et al., arXiv 2606.25001. Deviations: the value, which is signed and has a scale, from pairs of
+    retrained models; embeddings of another initialisation are first rotated onto the original's, as retained patients
+    say (orthogonal Procrustes), since directions of two trainings are not comparable; details by the mean over
+    retrained models; patients' means instead of images.
 
     Examples:
         >>> from forgetmi.evaluation.attacks.toy import toy_knowledge
@@ -135,9 +170,11 @@ class RepresentationResidual:
         shift, residual = target - original, audited - target
 
         # The way still to go, patient by patient: their sums are its numerator and denominator
-        to_go, way = -(residual * shift).sum(1), (shift**2).sum(1)
+        to_go, way = to_go_and_way(audited, original, retrained)
         if way.sum() <= ROUNDING * (original**2).sum():
-            raise EvaluationError(Fault("retrained embeddings are the original's"))
+            raise EvaluationError(
+                Fault("retrained embeddings are the original's, as far as chance lets one tell")
+            )
         sample = resample_patients(
             np.arange(len(way)),
             resamples=RESAMPLES,
@@ -156,7 +193,12 @@ class RepresentationResidual:
         if size > 0:
             details["along_leading_directions"] = float(((residual @ leading) ** 2).sum() / size)
         details["leading_directions"] = float(leading.shape[1])
-        return AttackOutput(float(values[0]), counts, interval=bounds, details=details, note=why)
+        notes = [why] if why else []
+        if len(retrained) == 1:
+            notes.append("too high: the chance of the only other retrained model is in it")
+        return AttackOutput(
+            float(values[0]), counts, interval=bounds, details=details, note="; ".join(notes)
+        )
 
 
 def _rotated(forgotten: Floats, source: Floats, target: Floats) -> Floats:
