@@ -41,7 +41,10 @@ class NegGrad:
     Source: Golatkar et al. 2020 (arXiv 1911.04933); repositories Unlearn-Saliency (``GA.py``: rate 0.01, 10 epochs,
     which destroys most models) and MultiDelete (1 epoch of minus the loss). Deviations: AdamW with clipping; the
     ranking loss is not climbed, because its hinge depends on batch mates and is unbounded in the embeddings' length;
-    the stop rule is ours. Its target is the original's loss, not the current model's, which grows with the damage.
+    the stop rule is ours. Its target is the original's loss, not the current model's, which grows with the damage. It
+    reads the image head alone, whose predictions are reported: figures measured with it rest on that, so that it stays,
+    while the rules of SCRUB+R and LoTUS read all heads. The text head may therefore end before or beyond its own
+    target; read its lines of the audit.
 
     Examples:
         >>> method = NegGrad(stop="never")
