@@ -122,7 +122,9 @@ class RepresentationResidual:
     Retrained models differ by chance. With two and more of them each product is of differences to two different models
     (`to_go_and_way`), so that chance does not lift the value; their mean in both factors would lift it by 1 / r of the
     variance of single trainings, as a share of the denominator. With a single one it is lifted, which a note says. A
-    retrained model is judged against the others, one fewer: three are needed for all to be measured alike.
+    retrained model is judged against the others, one fewer: three are needed for all to be measured alike. The interval
+    resamples patients alone: what a training does to all patients alike is not in it (docs/attacks.md has its false
+    alarms), so read it beside the values of the retrained models.
 
     The details hold the paper's two measures: the debiased CKA to retrained embeddings, of the forgotten and of
     retained patients, and the share of the residual that lies along the leading directions of the shift. That share
