@@ -26,11 +26,14 @@ from forgetmi.cohort.raw_rows import RawRows
 from forgetmi.cohort.row_checks import Findings, blank, changed_within, repeated, stripped
 from forgetmi.cohort.spelling import spelling_of
 from forgetmi.cohort.split_column import read_splits
-from forgetmi.core.arrays import Strings, codes
+from forgetmi.core.arrays import Ints, Strings, codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.labels import known
 from forgetmi.core.modalities import IMAGE, TABLE, TEXT
+
+# Rows whose texts are joined at once for the digest of a cohort
+_ROWS_AT_ONCE = 4096
 
 
 def build_cohort(
@@ -104,12 +107,18 @@ def build_cohort(
     if group is not None:
         units = np.where(group == "", patient_digest, pseudonyms.digests("group", group))
 
+    # Nobody else holds these arrays: protected here, they need no copy
+    study_digest = pseudonyms.digests("study", study)
+    image_digest = pseudonyms.digests("image", image_id)
+    for column in (patient_digest, study_digest, image_digest, units, locators, report, label, split):
+        column.flags.writeable = False
+
     identifiers = (patient, study, image_id, units)
     return Cohort(
         name=name,
         patient=patient_digest,
-        study=pseudonyms.digests("study", study),
-        image_id=pseudonyms.digests("image", image_id),
+        study=study_digest,
+        image_id=image_digest,
         group=units,
         image=locators,
         report=report,
@@ -224,7 +233,7 @@ def _reports(findings: Findings, *, missing_allowed: bool) -> Strings:
     # Each text once in memory: the images of a study have one report
     code, distinct = codes(findings.rows.report)
     reports = distinct[code]
-    without_text = np.array([is_missing_text(report) for report in reports], dtype=bool)
+    without_text = np.array([is_missing_text(report) for report in distinct], dtype=bool)[code]
     if missing_allowed:
         return np.where(without_text, "", reports)
     findings.add(
@@ -240,8 +249,7 @@ def _notices(rows: RawRows, label: Any, study: Strings, patient: Strings) -> tup
     """What a reader of results should know about the rows, without identifiers."""
     # Labels and reports of a study should be the same on all of its images
     unknown_labels = int(np.sum(~known(label)))
-    same = np.array([row.tobytes() for row in np.ascontiguousarray(label)], dtype=object)
-    label_conflicts = len(set(study[changed_within(study, same)]))
+    label_conflicts = len(set(study[changed_within(study, _numbered(label))]))
     report_conflicts = len(set(study[changed_within(study, rows.report)]))
 
     # An image file of two patients, and characters that an earlier conversion lost
@@ -260,6 +268,15 @@ def _notices(rows: RawRows, label: Any, study: Strings, patient: Strings) -> tup
 
     # Only what occurs
     return tuple(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _numbered(label: Any) -> Ints:
+    """A number for each row's label, equal where the labels are the same to the bit."""
+    plain = np.ascontiguousarray(label)
+    if plain.ndim == 1 and plain.dtype == np.int64:
+        return plain
+    columns = plain.reshape(len(plain), -1).view(f"i{plain.itemsize}")
+    return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _content_digest(
@@ -288,9 +305,9 @@ def _content_digest(
         columns.append(rows.image)
     columns += [rows.subgroups[name] for name in subgroups]
     for column in columns:
-        lengths = [len(text) for text in column]
-        content.update(np.array(lengths, "<i8").tobytes())
-        content.update("".join(column).encode())
+        content.update(np.fromiter(map(len, column), "<i8", len(column)).tobytes())
+        for start in range(0, len(column), _ROWS_AT_ONCE):
+            content.update("".join(column[start : start + _ROWS_AT_ONCE]).encode())
 
     # What was measured, where something was
     if measured.values is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -29,16 +30,18 @@ def csv_table(file: str, data: bytes) -> StringTable:
         CohortError: It is not UTF-8, a row cannot be read, the header is wrong, or there are too many cells.
     """
     # The header is checked before any row
-    parsed = _parsed(file, _decoded(file, data))
+    _require_text(file, data)
+    parsed = _parsed(file, data)
     faults = header_faults(file, parsed.header)
     if faults:
         raise CohortError(faults)
 
-    # Rows become columns; without rows each column is empty
+    # Each list goes as soon as its array is there; without rows each column is empty
     columns: dict[str, Strings] = {}
-    for position, name in enumerate(parsed.header):
-        cells = [row[position] for row in parsed.rows]
-        columns[name] = np.array(cells, dtype=object)
+    for name in reversed(parsed.header):
+        cells = np.array(parsed.columns.pop(), dtype=object)
+        columns.setdefault(name, cells)
+    columns = {name: columns[name] for name in parsed.header}
 
     return StringTable(
         file,
@@ -85,10 +88,10 @@ def header_faults(file: str, header: list[str]) -> list[Fault]:
     return faults
 
 
-def _decoded(file: str, data: bytes) -> str:
-    """The text of a file in UTF-8, with or without BOM."""
+def _require_text(file: str, data: bytes) -> None:
+    """Refuse what is no text in UTF-8, with or without BOM."""
     try:
-        text = data.decode("utf-8-sig")
+        data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # The line of the first byte that is no UTF-8
         line = data.count(b"\n", 0, error.start) + 1
@@ -102,7 +105,7 @@ def _decoded(file: str, data: bytes) -> str:
         ) from None
 
     # A binary file, or UTF-16 without its mark
-    if "\0" in text:
+    if b"\0" in data:
         raise CohortError(
             Fault(
                 "the file holds NUL characters",
@@ -111,7 +114,6 @@ def _decoded(file: str, data: bytes) -> str:
                 do="Save the table as CSV in UTF-8.",
             )
         )
-    return text
 
 
 @dataclass
@@ -120,23 +122,25 @@ class _Parsed:
 
     Args:
         header: Column names.
-        rows: Data rows with as many cells as the header.
+        columns: Cells of each column, of data rows with as many cells as the header.
         numbers, lines: Their row number, from 1, and the line each begins in.
         ragged: Rows with another number of cells: row number, line, cells.
         repeated: Rows that repeat the header: row number, line.
     """
 
     header: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
+    columns: list[list[str]] = field(default_factory=list)
+    numbers: array[int] = field(default_factory=lambda: array("q"))
+    lines: array[int] = field(default_factory=lambda: array("q"))
     ragged: list[tuple[int, int, int]] = field(default_factory=list)
     repeated: list[tuple[int, int]] = field(default_factory=list)
 
 
-def _parsed(file: str, text: str) -> _Parsed:
-    """Sort the rows of a CSV text; empty lines are no rows."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _parsed(file: str, data: bytes) -> _Parsed:
+    """Sort the rows of a CSV text into columns; empty lines are no rows."""
+    # Decoded a piece at a time: the text of a large file would be several times its bytes
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
     parsed = _Parsed()
     count = 0
     read_cells = 0
@@ -149,6 +153,7 @@ def _parsed(file: str, text: str) -> _Parsed:
                 continue
             if not parsed.header:
                 parsed.header = [visible(cell) for cell in cells]
+                parsed.columns = [[] for _ in cells]
                 continue
 
             # Rows are numbered without the header
@@ -161,7 +166,7 @@ def _parsed(file: str, text: str) -> _Parsed:
             elif _is_header(cells, parsed.header):
                 parsed.repeated.append((count, line))
             else:
-                parsed.rows.append(cells)
+                _append(parsed.columns, cells)
                 parsed.numbers.append(count)
                 parsed.lines.append(line)
     except csv.Error:
@@ -174,6 +179,12 @@ def _parsed(file: str, text: str) -> _Parsed:
             )
         ) from None
     return parsed
+
+
+def _append(columns: list[list[str]], cells: list[str]) -> None:
+    """Add a row; a cell that repeats the one above it, as a patient's or a report's does, is kept once."""
+    for column, cell in zip(columns, cells, strict=True):
+        column.append(column[-1] if column and column[-1] == cell else cell)
 
 
 def too_many_cells(file: str) -> CohortError:

@@ -56,7 +56,8 @@ class Pseudonyms:
 
     def digests(self, kind: Kind, raw: Strings | Iterable[str]) -> Strings:
         """The digests of n identifiers; each distinct one is computed once."""
-        code, distinct = codes(np.asarray(list(raw), dtype=object))
+        known = raw if isinstance(raw, np.ndarray) else np.array(list(raw), dtype=object)
+        code, distinct = codes(known)
         digests = [self._hmac(kind, identifier) for identifier in distinct]
         return np.array(digests, dtype=object)[code]
 

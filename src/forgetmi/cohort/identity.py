@@ -218,7 +218,8 @@ class Identity:
 
 def canonical_cells(cells: Iterable[str]) -> Strings:
     """n cells as canonical identifiers, each distinct one computed once."""
-    code, distinct = codes(np.asarray(list(cells), dtype=object))
+    known = cells if isinstance(cells, np.ndarray) else np.array(list(cells), dtype=object)
+    code, distinct = codes(known)
     return np.array([canonical(cell) for cell in distinct], dtype=object)[code]
 
 

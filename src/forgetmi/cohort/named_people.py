@@ -42,7 +42,7 @@ def names_somebody(
     if not words or not alike:
         return False
     digests = {pseudonyms.digest(alike_kind(kind), part) for part in likenesses_in(words)}
-    return not digests.isdisjoint(alike)
+    return any(digest in alike for digest in digests)
 
 
 def _stretches(words: str) -> Iterator[str]:

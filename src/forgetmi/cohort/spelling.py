@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
+from forgetmi.cohort.alike_digests import AlikeDigests
 from forgetmi.cohort.files import MOST, capped, read_strings
 from forgetmi.cohort.identifiers import Kind, Pseudonyms
 from forgetmi.cohort.identity import (
@@ -104,8 +105,8 @@ def spelling_of(
         settled=identity.settled,
         stands_for=stands_for,
         alike={
-            "patient": _alike("patient", patient, pseudonyms),
-            "study": _alike("study", study, pseudonyms),
+            "patient": AlikeDigests(_alike("patient", patient, pseudonyms)),
+            "study": AlikeDigests(_alike("study", study, pseudonyms)),
         },
     )
 
@@ -193,14 +194,12 @@ def readings(kind: Subject, text: str, pseudonyms: Pseudonyms) -> dict[str, str]
 
 def _alike(
     kind: Subject, identifiers: Strings, pseudonyms: Pseudonyms
-) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Keyed digest of what alike spellings share, to the first identifier's digest and the rules that change it."""
-    alike: dict[str, tuple[str, tuple[str, ...]]] = {}
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Keyed digest of what alike spellings share, the identifier's own digest and the rules that change it."""
     for text in codes(identifiers)[1]:
-        digest = pseudonyms.digest(kind, text), changing(text)
+        digest, changes = pseudonyms.digest(kind, text), changing(text)
         for part in likeness(text):
-            alike.setdefault(pseudonyms.digest(alike_kind(kind), part), digest)
-    return alike
+            yield pseudonyms.digest(alike_kind(kind), part), digest, changes
 
 
 def alike_kind(kind: Subject) -> Kind:

@@ -149,12 +149,12 @@ class TableCohort:
         cells = {role: table.columns[column] for role, column in own.items() if column}
         for role in {"patient", "study", "image_id", "group"} & cells.keys():
             cells[role] = table.identifiers(column_of[role])
-        row_names = np.array([f"row {row}" for row in table.row], dtype=object)
-        if "study" not in cells:
-            patients = identity.identifiers(canonical_cells(cells["patient"]))
-            cells["study"] = _study_of_each_row(patients, row_names)
-        if "image_id" not in cells:
-            cells["image_id"] = row_names
+        if not {"study", "image_id"} <= cells.keys():
+            row_names = np.array([f"row {row}" for row in table.row], dtype=object)
+            if "study" not in cells:
+                patients = identity.identifiers(canonical_cells(cells["patient"]))
+                cells["study"] = _study_of_each_row(patients, row_names)
+            cells.setdefault("image_id", row_names)
 
         # From here on, all readers are the same
         nothing = np.full(len(table.row), "", dtype=object)
