@@ -434,3 +434,23 @@ def test_reference_patients_are_never_seen_ones(
     width = {name: estimate.high - estimate.low for name, (_, estimate) in result.items()}
 
     assert width["all"] < width["held out"]
+
+
+def test_separation_some_resamples_at_a_time_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    r = np.random.default_rng(3)
+    members, never = np.round(r.normal(size=9), 1), np.round(r.normal(size=31), 1)
+    inside, outside = r.integers(0, 4, (50, 9)), r.integers(0, 4, (50, 31)).astype(np.uint8)
+    matched = r.random(31)
+
+    # Each pair by itself
+    wins = (members[:, None] > never) + 0.5 * (members[:, None] == never)
+    of_pairs = np.einsum("bi,ij,bj->b", inside, wins, outside * matched)
+    expected = of_pairs / (inside.sum(1) * (outside * matched).sum(1))
+
+    def found() -> np.ndarray:
+        return separation(members, never, inside=inside, outside=outside, matched=matched)
+
+    whole = found()
+    np.testing.assert_allclose(whole, expected)
+    monkeypatch.setattr("forgetmi.audit.delta._BLOCK", 7 * 31)
+    np.testing.assert_array_equal(found(), whole)

@@ -61,6 +61,19 @@ def test_contrast_and_rank_equal_their_definitions(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(link.retrieval_rank(one, one), ranks)
 
 
+def test_contrast_of_many_makes_no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = signals()
+    contrasts, _ = slow(one)
+    monkeypatch.setattr(link, "_MOST_PAIRS", 0)
+    monkeypatch.setattr(link, "_blocks", None)
+    np.testing.assert_allclose(link.contrast(one, one), contrasts, atol=1e-12)
+    some = one.select(np.array([3, 7]))
+    np.testing.assert_allclose(link.contrast(some, one), [contrasts[3], contrasts[7]], atol=1e-12)
+    alone = one.select(np.arange(4))
+    with pytest.raises(EvaluationError, match="no other patient's report"):
+        link.contrast(alone, alone)
+
+
 def test_rank_among_fewer_is_the_mean_over_random_subsets() -> None:
     one = signals(1)
     everyone = link.retrieval_rank(one, one)

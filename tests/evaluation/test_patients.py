@@ -127,6 +127,20 @@ def test_one_remembered_patient_among_sixteen_is_found_with_320_references() -> 
     assert low.remembered_adjusted.min() > 0.05
 
 
+def test_some_patients_at_a_time_are_scored_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    r = np.random.default_rng(6)
+    given = {
+        "unlearned": np.round(r.normal(size=90), 1),
+        "retrained": r.normal(size=(2, 90)),
+        "studies": r.integers(1, 6, 90),
+        "forgotten": np.arange(90) < 17,
+    }
+    whole = score_patients(**given)
+    monkeypatch.setattr("forgetmi.evaluation.patient_places._BLOCK", 5 * 73)
+    for name, values in vars(score_patients(**given)).items():
+        np.testing.assert_array_equal(values, getattr(whole, name))
+
+
 def test_p_values_of_patients_who_are_not_remembered_are_uniform() -> None:
     found = [scores(seed) for seed in range(100, 160)]
     for values in ([one.remembered for one in found], [one.over_forgotten for one in found]):

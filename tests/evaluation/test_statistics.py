@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -97,6 +99,22 @@ def test_same_seed_same_resamples() -> None:
     )
     np.testing.assert_array_equal(one, two)
     assert (one != three).any()
+
+
+def test_drawing_some_resamples_at_a_time_is_drawing_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forgetmi.evaluation.multiplicity._EARLIER", OrderedDict())
+    monkeypatch.setattr("forgetmi.evaluation.multiplicity._AT_ONCE", 40)
+    one, other = rng(8), rng(8)
+    found = resample_patients(np.arange(12), resamples=50, generator=one).multiplicity
+    expected = other.multinomial(12, np.full(12, 1 / 12), size=50)
+    np.testing.assert_array_equal(found[1:], expected)
+    assert found.dtype == np.uint8
+    assert one.random() == other.random()
+
+    # Drawn before: the same counts, and the generator as it would be
+    again = rng(8)
+    assert resample_patients(np.arange(12), resamples=50, generator=again).multiplicity is found
+    assert again.bit_generator.state["state"] != rng(8).bit_generator.state["state"]
 
 
 def test_identical_patients_give_zero_width() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,15 +13,18 @@ from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.evaluation.matching import match
+from forgetmi.evaluation.multiplicity import Counts
 from forgetmi.evaluation.statistics import (
     UNDEFINED_ALLOWED,
     PatientSample,
+    draws,
     ratio,
     resample_patients,
     weighted_mean,
 )
 
 NAMES = ("unlearned", "original", "performance")
+_BLOCK = 2_000_000  # weights in memory at once
 
 
 @dataclass(frozen=True)
@@ -99,19 +103,47 @@ def deltas(draws: Sequence[ForgetDraw], *, level: float, resamples: int, seed: i
     )
 
 
-def separation(members: Floats, never_seen: Floats, *, inside: Floats, outside: Floats) -> Floats:
+def separation(
+    members: Floats,
+    never_seen: Floats,
+    *,
+    inside: Floats | Counts,
+    outside: Floats | Counts,
+    matched: Floats | None = None,
+) -> Floats:
     """AUC under weights of both sides: probability that a forgotten patient's signal is above a never-seen one's.
 
     Args:
         members, never_seen: Float[f], Float[m]; equal signals count half.
-        inside, outside: Float[b, f], Float[b, m].
+        inside, outside: Number[b, f], Number[b, m].
+        matched: Float[m], by which each never-seen patient's weight is multiplied; None = 1.
 
     Returns:
         Float[b], NaN where a side has no weight.
     """
-    # Float[f, m], for each pair whether the forgotten patient is above
-    wins = (members[:, None] > never_seen) + 0.5 * (members[:, None] == never_seen)
-    return ratio(((inside @ wins) * outside).sum(1), inside.sum(1) * outside.sum(1))
+    # The weight of the members below a never-seen patient, and of those below or equal, are sums over a sorted list
+    order = np.argsort(members, kind="stable")[: np.count_nonzero(~np.isnan(members))]
+    below = np.searchsorted(members[order], never_seen, "left")
+    not_above = np.searchsorted(members[order], never_seen, "right")
+
+    # Some resamples at a time, so that memory does not grow with their number
+    values = []
+    step = max(1, _BLOCK // max(len(members), len(never_seen)))
+    for start in range(0, len(inside), step):
+        of_members = inside[start : start + step]
+        of_others = outside[start : start + step]
+        if matched is not None:
+            of_others = of_others * matched
+
+        # Float[b, m]: the weight of the members above each never-seen patient, equal ones half
+        sums = np.zeros((len(of_members), len(order) + 1))
+        np.cumsum(of_members[:, order], axis=1, dtype=np.float64, out=sums[:, 1:])
+        equal_or_below = np.take(sums, below, axis=1) + np.take(sums, not_above, axis=1)
+        wins = sums[:, -1:] - equal_or_below / 2
+
+        sides = of_members.sum(1) * of_others.sum(1)
+        values.append(ratio((wins * of_others).sum(1), sides))
+    return np.concatenate(values)
 
 
 def model_weights(models: int, resamples: int, generator: np.random.Generator) -> Floats:
@@ -158,13 +190,16 @@ class _DrawWeights:
     """What a resample takes of one draw; row 0 is the data as they are.
 
     Args:
-        inside, outside: Float[1 + b, f], Float[1 + b, m], weights of forgotten and of never-seen patients.
+        inside: The forgotten patients.
+        outside: UInt[1 + b, m], how often each never-seen patient is drawn.
+        matched: Float[m], weights of the never-seen patients beside that.
         models: Float[1 + b, r], weights of the retrained models.
         effective: Never-seen patients, counted as equally weighted ones.
     """
 
-    inside: Floats
-    outside: Floats
+    inside: PatientSample
+    outside: Counts
+    matched: Floats
     models: Floats
     effective: float
 
@@ -183,17 +218,16 @@ def _weights_of_draw(
         resamples=resamples,
         generator=numpy_generator(seed, "verdict", "forgotten", index),
     )
-    inside = forgotten.multiplicity[:, forgotten.patient]
 
     # Never-seen patients are weighted to the study counts and labels of the forgotten
     matching = match(label=_sides(draw, draw.label), studies=_sides(draw, draw.studies))
-    outside = never.multiplicity[:, np.searchsorted(codes, never_codes)] * matching.weights
+    outside = never.multiplicity[:, np.searchsorted(codes, never_codes)]
 
     # Retrained models are resampled, too
     models = model_weights(
         len(draw.retrained), resamples, numpy_generator(seed, "verdict", "retrained", index)
     )
-    return _DrawWeights(inside, outside, models, matching.effective)
+    return _DrawWeights(forgotten, outside, matching.weights, models, matching.effective)
 
 
 def _sides(draw: ForgetDraw, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +240,13 @@ def _differences(draw: ForgetDraw, weights: _DrawWeights) -> dict[str, Floats]:
 
     def auc(signal: Floats) -> Floats:
         members, never_seen = _sides(draw, signal)
-        return separation(members, never_seen, inside=weights.inside, outside=weights.outside)
+        return separation(
+            members,
+            never_seen,
+            inside=weights.inside.multiplicity[:, weights.inside.patient],
+            outside=weights.outside,
+            matched=weights.matched,
+        )
 
     # Separation of each model, and its mean over the resampled retrained models
     unlearned = auc(draw.unlearned)
@@ -224,7 +264,8 @@ def _differences(draw: ForgetDraw, weights: _DrawWeights) -> dict[str, Floats]:
     # Accuracy on forgotten images, in the same way
     if draw.correct is not None:
         accuracy = [
-            weighted_mean(correct[: draw.members], weights.inside) for correct in draw.correct
+            draws(weights.inside, partial(weighted_mean, correct[: draw.members]))
+            for correct in draw.correct
         ]
         expected = (weights.models * np.stack(accuracy[1:], axis=1)).sum(1)
         differences["performance"] = accuracy[0] - expected

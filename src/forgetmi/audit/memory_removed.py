@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from forgetmi.audit.forget_draw import ForgetDraw
 from forgetmi.core.arrays import Floats
 from forgetmi.core.seeding import numpy_generator
 from forgetmi.evaluation.channels import Channel
-from forgetmi.evaluation.statistics import resample_patients, weighted_mean
+from forgetmi.evaluation.statistics import PatientSample, resample_patients, weighted_mean
+from forgetmi.evaluation.statistics import draws as resampled
 
 NO_MEMORY = "the original shows no memory of these patients here"
 TOO_FEW = "it takes two patients a side and a retrained model"
@@ -111,12 +113,12 @@ def _of_channel(
         interval=(float(low), float(high)),
         forgotten=forgotten,
         never_seen=len(codes),
-        retrained=_left_out(draws, models),
+        retrained=_left_out(draws, weights, models),
     )
 
 
-# Weights of the forgotten and of the never-seen patients under every resample: Float[1 + b, f], Float[1 + b, m]
-_Weights = tuple[Floats, Floats]
+# The forgotten and the never-seen patients, resampled
+_Weights = tuple[PatientSample, PatientSample]
 
 
 def _weights(
@@ -135,7 +137,7 @@ def _weights(
     )
 
     column = np.searchsorted(codes, draw.patient[draw.members :])
-    return inside.multiplicity[:, inside.patient], outside.multiplicity[:, column]
+    return inside, PatientSample(column, outside.multiplicity)
 
 
 def _pooled(
@@ -143,25 +145,26 @@ def _pooled(
 ) -> Floats:
     """D of one model under every resample, Float[1 + b]; draws count by their patients."""
     total = sum(draw.members for draw in draws)
-    pooled = np.zeros(len(weights[0][0]))
+    pooled = np.zeros(len(weights[0][0].multiplicity))
 
     for draw, (inside, outside), signal in zip(draws, weights, signals, strict=True):
         d = signal - draw.retrained.mean(0)
-        of_forgotten = weighted_mean(d[: draw.members], inside)
-        of_never_seen = weighted_mean(d[draw.members :], outside)
+        of_forgotten = resampled(inside, partial(weighted_mean, d[: draw.members]))
+        of_never_seen = resampled(outside, partial(weighted_mean, d[draw.members :]))
         pooled += (of_forgotten - of_never_seen) * draw.members / total
     return pooled
 
 
-def _left_out(draws: Sequence[ForgetDraw], models: int) -> tuple[float, ...]:
+def _left_out(
+    draws: Sequence[ForgetDraw], weights: Sequence[_Weights], models: int
+) -> tuple[float, ...]:
     """The share of each retrained model against the others; of none where there is a single one."""
     if models < 2:
         return ()
 
     # The data as they are
     once = [
-        (np.ones((1, draw.members)), np.ones((1, len(draw.patient) - draw.members)))
-        for draw in draws
+        (inside.without_resamples(), outside.without_resamples()) for inside, outside in weights
     ]
 
     shares = []

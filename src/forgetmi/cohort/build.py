@@ -110,7 +110,16 @@ def build_cohort(
     # Nobody else holds these arrays: protected here, they need no copy
     study_digest = pseudonyms.digests("study", study)
     image_digest = pseudonyms.digests("image", image_id)
-    for column in (patient_digest, study_digest, image_digest, units, locators, report, label, split):
+    for column in (
+        patient_digest,
+        study_digest,
+        image_digest,
+        units,
+        locators,
+        report,
+        label,
+        split,
+    ):
         column.flags.writeable = False
 
     identifiers = (patient, study, image_id, units)

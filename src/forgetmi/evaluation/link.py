@@ -20,6 +20,7 @@ from forgetmi.core.signals import Signals
 from forgetmi.evaluation.signals import pair_cosine
 
 _BLOCK = 4_000_000  # similarities in memory at once
+_MOST_PAIRS = 2**30  # of an image and a report, whose similarities are made for a mean alone
 _TIE = 1e-12
 
 
@@ -52,10 +53,27 @@ def contrast(
         return by_member(partial(contrast, pair=pair), queries, gallery)
 
     own = pair_cosine(queries, pair)
+    if len(own) * len(gallery.study) > _MOST_PAIRS:
+        return own - _mean_of_others(queries, gallery, pair)
     means = []
     for cosine, is_other in _blocks(queries, gallery, pair):
         means.append(np.where(is_other, cosine, 0).sum(1) / is_other.sum(1))
     return own - np.concatenate(means)
+
+
+def _mean_of_others(queries: Signals, gallery: Signals, pair: tuple[str, str]) -> Floats:
+    """Mean cosine of each image with other patients' reports: to rounding that of all pairs, without making them."""
+    image, text, owner = _directions(queries, gallery, pair)
+
+    # A mean of cosines is a cosine with the sum: of all reports, less those of the patient
+    names, code = np.unique(np.concatenate([owner, queries.patient]), return_inverse=True)
+    of_report, of_query = code[: len(owner)], code[len(owner) :]
+    sums = np.zeros((len(names), text.shape[1]))
+    np.add.at(sums, of_report, text)
+    others = len(text) - np.bincount(of_report, minlength=len(names))[of_query]
+    if not others.all():
+        raise EvaluationError(Fault("there is no other patient's report to compare with"))
+    return (image * (text.sum(0) - sums[of_query])).sum(1) / others
 
 
 def retrieval_rank(
@@ -125,23 +143,29 @@ def _blocks(
     queries: Signals, gallery: Signals, pair: tuple[str, str]
 ) -> Iterator[tuple[Floats, np.ndarray]]:
     """For some images at a time: cosine with each distinct report, and whether it is another patient's."""
-    pair_cosine(gallery, pair)  # refuses zero or missing embeddings
-
-    # Each study's report once
-    _, first = np.unique(gallery.study, return_index=True)
-    owner = gallery.patient[first]
-
-    text = np.asarray(gallery.embedding[pair[1]], np.float64)[first]
-    image = np.asarray(queries.embedding[pair[0]], np.float64)
-    text = text / np.linalg.norm(text, axis=1, keepdims=True)
-    image = image / np.linalg.norm(image, axis=1, keepdims=True)
-
-    step = max(1, _BLOCK // len(first))
+    image, text, owner = _directions(queries, gallery, pair)
+    step = max(1, _BLOCK // len(text))
     for start in range(0, len(image), step):
         is_other = queries.patient[start : start + step, None] != owner
         if not is_other.any(1).all():
             raise EvaluationError(Fault("there is no other patient's report to compare with"))
         yield image[start : start + step] @ text.T, is_other
+
+
+def _directions(
+    queries: Signals, gallery: Signals, pair: tuple[str, str]
+) -> tuple[Floats, Floats, np.ndarray]:
+    """Unit embeddings of the images, Float[n, d], of the distinct reports, Float[m, d], and whose reports they are."""
+    pair_cosine(gallery, pair)  # refuses zero or missing embeddings
+
+    # Each study's report once
+    _, first = np.unique(gallery.study, return_index=True)
+
+    text = np.asarray(gallery.embedding[pair[1]], np.float64)[first]
+    image = np.asarray(queries.embedding[pair[0]], np.float64)
+    text = text / np.linalg.norm(text, axis=1, keepdims=True)
+    image = image / np.linalg.norm(image, axis=1, keepdims=True)
+    return image, text, gallery.patient[first]
 
 
 def missing_pairs(signals: Signals) -> list[tuple[str, str, int]]:

@@ -15,6 +15,7 @@ from scipy.stats import false_discovery_control
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.evaluation.patient_places import places_among
 
 LEAST_NEVER_SEEN = 10  # patients to standardise on
 
@@ -174,25 +175,18 @@ def score_patients(
 
     # The never-seen patients nearest in study count, as few as can still reach the level
     needed = min(int(np.ceil(len(members) / level)) - 1, len(others))
-    distance = np.abs(np.log(counts[members])[:, None] - np.log(counts[others]))
-    farthest = np.partition(distance, needed - 1, axis=1)[:, [needed - 1]]
-    near = distance <= farthest + 1e-12
-    compared = near.sum(1)
-
-    # Share of them that score at least as high, and at least as low
-    high = (1 + (near & (outside >= inside[:, None])).sum(1)) / (1 + compared)
-    low = (1 + (near & (outside <= inside[:, None])).sum(1)) / (1 + compared)
-    below = (outside < inside[:, None]).mean(1) + (outside == inside[:, None]).mean(1) / 2
+    places = places_among(counts[members], inside, counts[others], outside, nearest=needed)
+    high, low = places.high, places.low
 
     return PatientScores(
         forgotten=inside,
         never_seen=outside,
-        percentile=100 * below,
+        percentile=100 * places.below,
         remembered=high,
         over_forgotten=low,
         remembered_adjusted=false_discovery_control(high),
         over_forgotten_adjusted=false_discovery_control(low),
-        compared=compared,
+        compared=places.compared,
     )
 
 

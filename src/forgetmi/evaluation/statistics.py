@@ -8,27 +8,20 @@ is undefined in a resample; NaN never leaves this room.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from threading import Lock
-from typing import Any
 
 import numpy as np
 
 from forgetmi.core.arrays import Floats, Ints
 from forgetmi.core.errors import EvaluationError, Fault
+from forgetmi.evaluation.multiplicity import Counts, multiplicity
 
 Metric = Callable[[Floats], Floats]
 
 LEVEL = 0.95  # of every interval
 UNDEFINED_ALLOWED = 0.05  # share of resamples in which a metric may be undefined
 _BLOCK = 2_000_000  # weights in memory at once
-_REMEMBERED = 4_000_000  # multiplicities of earlier resamples that are kept
-
-# Resamples by what they follow from: every model and channel of an audit is measured on the same ones
-_EARLIER: OrderedDict[tuple[str, int, int], tuple[Floats, dict[str, Any]]] = OrderedDict()
-_EARLIER_LOCK = Lock()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,11 +30,11 @@ class PatientSample:
 
     Args:
         patient: Int[n], the patient 0..p-1 of each image.
-        multiplicity: Float[1 + b, p]; the first row is all ones (the data as they are), the others are resamples.
+        multiplicity: UInt[1 + b, p]; the first row is all ones (the data as they are), the others are resamples.
     """
 
     patient: Ints
-    multiplicity: Floats
+    multiplicity: Counts
 
     def __len__(self) -> int:
         return len(self.patient)
@@ -77,47 +70,13 @@ def resample_patients(
         >>> generator = np.random.default_rng(0)
         >>> sample = resample_patients(np.array([4, 4, 5, 6]), resamples=2, generator=generator)
         >>> sample.multiplicity
-        array([[1., 1., 1.],
-               [1., 1., 1.],
-               [0., 0., 3.]])
+        array([[1, 1, 1],
+               [1, 1, 1],
+               [0, 0, 3]], dtype=uint8)
     """
     distinct, local = np.unique(patient, return_inverse=True)
-    multiplicity = _multiplicity(len(distinct), resamples, generator)
-    return PatientSample(local.astype(np.int64), multiplicity)
-
-
-def _multiplicity(count: int, resamples: int, generator: np.random.Generator) -> Floats:
-    """Float[1 + b, p], drawn, or as drawn before from a generator in this very state, which then moves on as it did."""
-    # The state of this kind is a few numbers, so that its text says all of it
-    bits = generator.bit_generator
-    if not isinstance(bits, np.random.PCG64):
-        return _drawn(count, resamples, generator)
-
-    key = (repr(bits.state), count, resamples)
-    with _EARLIER_LOCK:
-        if key in _EARLIER:
-            _EARLIER.move_to_end(key)
-            multiplicity, bits.state = _EARLIER[key]
-            return multiplicity
-
-    multiplicity = _drawn(count, resamples, generator)
-
-    # The oldest ones make room
-    with _EARLIER_LOCK:
-        _EARLIER[key] = multiplicity, dict(bits.state)
-        while sum(earlier.size for earlier, _ in _EARLIER.values()) > _REMEMBERED:
-            _EARLIER.popitem(last=False)
-    return multiplicity
-
-
-def _drawn(count: int, resamples: int, generator: np.random.Generator) -> Floats:
-    """Float[1 + b, p], which nobody may write to; the first row is the data as they are."""
-    multiplicity = np.ones((1 + resamples, count))
-    if count:
-        equal = np.full(count, 1 / count)
-        multiplicity[1:] = generator.multinomial(count, equal, size=resamples)
-    multiplicity.flags.writeable = False
-    return multiplicity
+    counts = multiplicity(len(distinct), resamples, generator)
+    return PatientSample(local.astype(np.int64), counts)
 
 
 def join(first: PatientSample, second: PatientSample) -> PatientSample:
@@ -164,7 +123,7 @@ def draws(sample: PatientSample, metric: Metric) -> Floats:
     values = []
     for start in range(0, len(sample.multiplicity), step):
         per_patient = sample.multiplicity[start : start + step]
-        values.append(metric(per_patient[:, sample.patient]))
+        values.append(metric(per_patient[:, sample.patient].astype(np.float64)))
     return np.concatenate(values)
 
 

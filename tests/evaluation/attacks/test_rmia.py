@@ -48,6 +48,16 @@ def test_equals_the_definition(gamma: float, a: float) -> None:
     assert scores.max() <= 1
 
 
+def test_of_many_makes_no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = case(4)
+    data["population"][:9] = data["target"][:9]
+    data["population_outside"][:, :9] = data["outside"][:, :9]
+    weights = np.random.default_rng(0).random(50)
+    expected = rmia(**data, weights=weights)
+    monkeypatch.setattr("forgetmi.evaluation.attacks.rmia._MOST_PAIRS", 0)
+    np.testing.assert_allclose(rmia(**data, weights=weights), expected)
+
+
 def test_falls_with_gamma_and_ignores_the_scale_of_the_target() -> None:
     data = case(1)
     scores = np.stack([rmia(**data, gamma=gamma) for gamma in (0.5, 1.0, 2.0, 4.0)])

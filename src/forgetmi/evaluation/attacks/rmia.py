@@ -19,6 +19,7 @@ from forgetmi.evaluation.membership import membership_auc, split_patients
 from forgetmi.evaluation.statistics import once
 
 _TIE = 1e-12
+_MOST_PAIRS = 2**26  # of a record and a member of the population, that are compared one by one
 POPULATION = 100  # reference patients from which on they alone are the population
 SWEEP = tuple(round(0.1 * step, 1) for step in range(11))  # values of a that are reported
 
@@ -82,9 +83,20 @@ def rmia(
     population_ratio = np.log(np.maximum(population, tiny)) - np.log(prior(population_outside, a))
 
     # Weighted share of the population that each record beats
+    if len(ratio) * len(population_ratio) > _MOST_PAIRS:
+        return _beaten(ratio - np.log(gamma), population_ratio, _shares(weights, len(population)))
     lead = ratio[:, None] - population_ratio - np.log(gamma)
     beats = np.where(np.abs(lead) <= _TIE, 0.5, lead > 0)
     return beats @ _shares(weights, len(population))
+
+
+def _beaten(ratio: Floats, population: Floats, shares: Floats) -> Floats:
+    """The same to rounding, of so many that their pairs would fill the memory: by sums over the sorted population."""
+    order = np.argsort(population)
+    sums = np.concatenate([[0.0], np.cumsum(shares[order])])
+    below = sums[np.searchsorted(population[order], ratio - _TIE, "left")]
+    not_above = sums[np.searchsorted(population[order], ratio + _TIE, "right")]
+    return (below + not_above) / 2
 
 
 def _shares(weights: Floats | None, count: int) -> Floats:
