@@ -191,6 +191,21 @@ def test_requests_that_cannot_be_carried_out_are_refused() -> None:
             divided(of, cohort, request)
 
 
+def test_of_somebody_on_no_side_nobody_says_that_they_were_never_trained_on() -> None:
+    """Of a model from elsewhere some may have been trained on: their request is not one to close with a note."""
+    cohort = simulated(30, seed=3)
+    sets = partition(cohort, forget=10.0)
+    one = str(cohort.patient[sets.holdout[0]])
+    unknown = np.flatnonzero(cohort.patient == one)
+    apart = replace(sets, holdout=np.setdiff1d(sets.holdout, unknown))
+    trained = np.union1d(sets.forget, sets.retain)
+    known = patients_of(cohort, apart, trained=trained, forgotten=NOBODY, unknown=unknown)
+    with pytest.raises(PartitionError, match="is not known") as raised:
+        divided(known, cohort, ForgetRequest(patients=(one,)))
+    assert "never trained on" not in str(raised.value)
+    assert "close their request with a note" not in str(raised.value)
+
+
 @pytest.mark.parametrize("validation", [0.0, 0.3])
 def test_a_list_divides_a_model_from_elsewhere(validation: float) -> None:
     cohort = simulated(40, seed=5, groups=10)

@@ -219,7 +219,11 @@ def _check_request(request: ForgetRequest, cohort: Cohort, side: Strings, reques
     # Somebody of whom nothing was trained on
     reached = np.isin(side, (TRAIN, FORGOTTEN))
     of_reached = np.isin(cohort.patient, cohort.patient[requested & reached])
+    left_out = {*map(str, cohort.patient[side == OUT])}
     for digest in dict.fromkeys(cohort.patient[requested & ~of_reached].tolist()):
+        if str(digest) in left_out:
+            faults.append(_unsure(digest))
+            continue
         faults.append(
             Fault(
                 f"patient {digest} was never trained on",
@@ -246,6 +250,16 @@ def _check_request(request: ForgetRequest, cohort: Cohort, side: Strings, reques
         )
     if faults:
         raise PartitionError(faults)
+
+
+def _unsure(digest: str) -> Fault:
+    """Somebody who is on no side: that nothing was learnt of them is not known, either."""
+    return Fault(
+        f"whether patient {digest} was trained on is not known",
+        where="partition.forget_list",
+        why="they are on no side of the model: new, of a group it knows, or of those nobody says it was trained on",
+        do="Find it out before their request is closed: retrain without them where it may be so.",
+    )
 
 
 def _related(cohort: Cohort, *, to: Flags) -> Flags:
