@@ -69,7 +69,9 @@ def public(small: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any
     """The small cohort for an image model on a "published" Vision Transformer, from so many frozen stages."""
     folder = tmp_path_factory.mktemp("public")
     with published(folder):
-        yield lambda frozen: on_tower(small.prepared, folder, f"frozen={frozen}")
+        yield lambda frozen, *more: on_tower(
+            small.prepared, folder, ",".join([f"frozen={frozen}", *more])
+        )
 
 
 def run(small: Any, model: Any, method: Any, carrier: str, **more: Any) -> Any:
@@ -508,6 +510,37 @@ def test_a_training_by_a_carrier_leaves_towers_that_saw_nobody(small: Any) -> No
     )
     assert done.trace.facts["what did not move has seen no patient"]
     assert apart(done.model, trained) == HEADS
+
+
+@pytest.mark.parametrize(
+    ("method", "carrier"),
+    [(FineTune(epochs=1), "heads"), (Retrain(), "lora,rank=2"), (Retrain(), "full")],
+)
+def test_public_weights_that_saw_the_patients_are_never_called_innocent(
+    small: Any, public: Any, method: Any, carrier: str
+) -> None:
+    """A tower that no training moved, a new adapter and a new model all stand on what others trained into it."""
+    seen, blank = public(0, "saw_patients=true"), public(0)
+    trained_by = read_carrier("heads") if carrier == "heads" else Carrier()
+    for prepared, complete in ((seen, False), (blank, True)):
+        model = build(prepared.spec, seed=3).eval()
+        parts = untouched(model, trained_by)
+        assert ("tower:image" in parts) == (complete and carrier == "heads")
+        done = run(small, model, method, carrier, prepared=prepared, untouched=parts)
+        facts = done.trace.facts
+        if complete and carrier == "full":
+            assert "the removal covers" not in facts
+            continue
+        assert facts["what did not move has seen no patient"] == complete
+        assert ("saw the patients" in facts["the removal covers"]) == (not complete)
+        info, sentences = within_carrier(method.info, facts)
+        assert info.exact == (method.info.exact and complete)
+        assert sentences
+
+
+def test_of_a_model_of_ones_own_nobody_says_what_its_towers_saw(small: Any) -> None:
+    model = build(prepared_for("image only", small.prepared).spec, seed=0)
+    assert untouched(model, Carrier("heads")) == ()
 
 
 def test_trainings_that_a_carrier_does_not_suit(small: Any, original: ImageText) -> None:

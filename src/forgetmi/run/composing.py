@@ -114,6 +114,11 @@ def notices_of(spec: ComposedSpec, images: ImagePreprocessing) -> tuple[str, ...
             notices.append(f"the {modality} tower starts from random weights, as was asked for")
         elif getattr(tower, "source", None) is not None:
             notices.append(f"the {modality} tower starts from public weights")
+        if tower.saw_patients:
+            notices.append(
+                f"the {modality} tower's weights saw patients of the cohort before: what they know no training here "
+                "takes away, and retrained models know it, too"
+            )
 
     return tuple(notices)
 

@@ -242,10 +242,10 @@ def _method(directory: RunDirectory, spec: RunSpec, spec_digest: str) -> MethodF
     kind = str(options.pop("kind", type(spec.method).__name__))
     exact = bool(spec.method.info.exact)
 
-    # Within a carrier a method is exact where nothing else has seen a patient
-    if spec.moves.kind != "full":
-        facts = read_trace(directory, UNLEARNED, needs=("facts",)).facts
-        options |= {MOVED: facts.get(MOVED), COVERS: facts.get(COVERS)}
+    # Within a carrier, and on public weights, a method is exact where nothing else has seen a patient
+    facts = read_trace(directory, UNLEARNED, needs=("facts",)).facts
+    if COVERS in facts:
+        options |= {name: facts[name] for name in (MOVED, COVERS) if name in facts}
         exact = exact and facts.get(COMPLETE) is True
 
     for name, value in options.items():

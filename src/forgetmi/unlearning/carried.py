@@ -13,14 +13,22 @@ from forgetmi.core.seeding import derive
 from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.adapter_files import Adapters, adapters_of
 from forgetmi.unlearning.adapters import factors
-from forgetmi.unlearning.carrier import afresh, carry, moving, put_back, strayed
+from forgetmi.unlearning.carrier import (
+    afresh,
+    carry,
+    moving,
+    put_back,
+    saw_before,
+    strayed,
+)
 from forgetmi.unlearning.carrier_applies import coverage, moves
 
 
 class Carried:
     """What `forgetmi.unlearning.method.unlearn` gives a method in place of the original and of new models.
 
-    With the carrier full it gives them as they are, and nothing is added to the trace.
+    With the carrier full it gives them as they are, and nothing is added to the trace but where public weights saw
+    patients.
 
     Args:
         method: The method; one that trains from new weights gets them in the carrier alone.
@@ -74,6 +82,7 @@ class Carried:
             MethodError: Something outside the carrier moved.
         """
         if self.carrier == FULL:
+            self.facts = _of_public_weights(self._model)
             return None
         assert isinstance(self._model, NetModule)
         before = self.start.state_dict() if self._below is None else self._below
@@ -103,7 +112,23 @@ class Carried:
             COMPLETE: covered.complete or public,
         }
 
+        # New adapters on weights that saw the patients are no new model
+        if public:
+            self.facts |= _of_public_weights(self._model, what=sentence)
+
         # Adapters are taken down before they are merged
         kept = adapters_of(result, self.carrier, whole=whole) if factors(result) else None
         put_back(result, like=self._model)
         return kept
+
+
+def _of_public_weights(model: nn.Module, *, what: str = "the whole model") -> dict[str, Any]:
+    """What a method covers of a model that begins with weights which saw the patients; nothing where none did."""
+    modalities = saw_before(model)
+    if not modalities:
+        return {}
+    towers = " and ".join(f"the {modality} tower" for modality in modalities)
+    return {
+        COVERS: f"{what}; the public weights that {towers} begins with saw the patients before",
+        COMPLETE: False,
+    }

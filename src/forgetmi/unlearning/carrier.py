@@ -163,14 +163,31 @@ def strayed(before: Mapping[str, Tensor], result: NetModule, carrier: Carrier) -
 
 
 def untouched(net: NetModule, carrier: Carrier) -> tuple[str, ...]:
-    """Parts of a model that a carrier moves nothing of, such as "tower:image".
+    """Towers that a training within a carrier moves nothing of, and that saw no patient before it: "tower:image".
+
+    Those of a model of the user's own are not among them, since nobody says what their weights saw before.
 
     Args:
         net: The model, without adapters.
         carrier: Which.
     """
-    if carrier.kind in ("full", "lora"):
+    if carrier.kind in ("full", "lora") or not isinstance(net, Composed | ImageText):
         return ()
-    whole = moving(net, carrier)
+    whole = moving(net, carrier) | {f"{TOWER}{modality}" for modality in saw_before(net)}
     towers = {part: content for part, content in net.parts().items() if part.startswith(TOWER)}
-    return tuple(part for part, content in towers.items() if not whole & set(content.names))
+    return tuple(part for part, content in towers.items() if not whole & {part, *content.names})
+
+
+def saw_before(model: nn.Module) -> tuple[str, ...]:
+    """Modalities whose tower begins with public weights that saw patients of the cohort, as its specification says.
+
+    Args:
+        model: Any.
+    """
+    found: dict[str, None] = {}
+    for net in net_modules(model):
+        if isinstance(net, Composed):
+            for modality, tower in net.spec.towers:
+                if tower.saw_patients:
+                    found[modality] = None
+    return tuple(found)
