@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from forgetmi.audit.audited_run import AuditedRun
+from forgetmi.audit.rule import AuditSpec, Rule
 from forgetmi.cohort.partition_file import write_partition
+from forgetmi.core.arrays import codes
 from forgetmi.core.errors import EvaluationError, EvidenceError
 from forgetmi.core.scores import Evaluation
 from forgetmi.core.signals import Signals
@@ -19,7 +24,9 @@ from forgetmi.run import recompute, recompute_verdict
 from forgetmi.run.audit_stage import read_draw, run_audit
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.record import record_of
+from forgetmi.run.record_findings import decision_in
 from tests.evidence.copied_runs import Data, altered, copy, replace
+from tests.made_tasks import Made
 from tests.runs import TINY
 
 
@@ -169,3 +176,43 @@ def test_a_further_request_is_judged_again_from_the_signals(
     write_partition(directory.partition, partition)
     with pytest.raises(EvidenceError, match="another when decided again"):
         recompute_verdict.verdict(run, record)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Made("findings"),
+        Made("pairs", heads=()),
+        Made("classes", heads=("table", "text"), modalities=("table", "text")),
+    ],
+    ids=["findings", "pairs", "table and text"],
+)
+def test_a_verdict_of_any_task_and_any_heads_is_decided_again(made: Made, tmp_path: Path) -> None:
+    """By the record's own task, through the model's own channels; else a sound record would seem altered."""
+    patient = codes(made.owner.astype(str))[0]
+    sets = dataclasses.replace(made.partition(), patient=patient, group=patient)
+    declared = AuditSpec(rule=Rule(resamples=200), attacks=("population",), relearn_epochs=0)
+    signals = made.signals(unlearned=("forget", "retain"))
+    run = AuditedRun(name=tmp_path.name, partition=sets, signals=signals)
+
+    # The files of a finished run, as far as they are read
+    directory = RunDirectory(tmp_path)
+    (tmp_path / "signals").mkdir()
+    for name, of_model in signals.items():
+        of_model.save(directory.signals(name))
+    write_partition(directory.partition, sets)
+    directory.rule.write_text(declared.to_json())
+    result, _ = run_audit(directory, [run], cohort=made.cohort(), declared=declared, seed=0)
+    roles = {"original": "before", "unlearned": "after"}
+    models = {
+        name: SimpleNamespace(name=name, weights=one.model, role=roles.get(name, "reference"))
+        for name, one in signals.items()
+    }
+    record: Any = SimpleNamespace(
+        decision=decision_in(directory),
+        models=tuple(models.values()),
+        model=lambda role: models[{"before": "original", "after": "unlearned"}[role]],
+        recompute=SimpleNamespace(of_task=made.task),
+    )
+    assert result.outcome == "NOT FORGOTTEN"
+    assert recompute_verdict.verdict(tmp_path, record) == "NOT FORGOTTEN"

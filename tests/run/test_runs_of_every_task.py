@@ -14,6 +14,7 @@ from forgetmi.cohort.table import TableCohort
 from forgetmi.evidence.verify import verify
 from forgetmi.run.finish import finish
 from forgetmi.run.recompute import metrics
+from forgetmi.run.recompute_verdict import verdict
 from forgetmi.run.spec import RunSpec
 from tests.runs import TINY
 
@@ -61,3 +62,4 @@ def test_a_run_ends_with_pages_and_a_record_that_holds(
     compared, largest = metrics(root, record)
     assert compared > 20
     assert largest < 1e-9
+    assert verdict(root, record) == record.decision.outcome

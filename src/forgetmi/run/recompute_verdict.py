@@ -22,7 +22,7 @@ from forgetmi.cohort.partition_file import read_stored
 from forgetmi.core.arrays import codes
 from forgetmi.core.errors import EvaluationError, EvidenceError, Fault
 from forgetmi.evaluation.attacks.adversary import AdversaryKnowledge
-from forgetmi.evaluation.channels import Channel
+from forgetmi.evaluation.channels import Channel, channels_of
 from forgetmi.evidence.record import NOT_AUDITED, Record
 from forgetmi.run.audit_stage import declared_in, read_duplicates, stored_audit
 from forgetmi.run.directory import RunDirectory
@@ -46,10 +46,11 @@ def verdict(root: Path, record: Record) -> str:
     rule = stored.declared.rule
 
     # Attack every patient once more, on the stored signals
-    pooled, by_patient = _attacked_again(root, record, stored)
+    pooled, by_patient, there = _attacked_again(root, record, stored)
 
     # The verdict on all
-    again = decide(rule, pooled, unproved=read_stored(directory.partition).unproved)
+    unproved = read_stored(directory.partition).unproved
+    again = decide(rule, pooled, unproved=unproved, there=there)
     same_outcome = again.outcome == record.decision.outcome
     if not same_outcome or not _close(_plain(stored.verdict), _plain(again)):
         raise EvidenceError(
@@ -111,12 +112,14 @@ def _audit_of_one_run(directory: RunDirectory, record: Record) -> Audit:
 
 def _attacked_again(
     root: Path, record: Record, stored: Audit
-) -> tuple[dict[Channel, list[ForgetDraw]], dict[str, tuple[bool, bool, bool]]]:
+) -> tuple[
+    dict[Channel, list[ForgetDraw]], dict[str, tuple[bool, bool, bool]], tuple[Channel, ...]
+]:
     """Attack every forgotten patient from the stored signals.
 
     Returns:
-        The forget draw of each channel, over the patients without a copy; and of each patient whether a copy is
-        retained, whether it is remembered, and whether it is forgotten too visibly.
+        The forget draw of each channel, over the patients without a copy; of each patient whether a copy is retained,
+        whether it is remembered, and whether it is forgotten too visibly; and every channel of the model.
     """
     declared = stored.declared
     signals = stored_signals(root, record)
@@ -128,6 +131,7 @@ def _attacked_again(
     # Patients of whom a copy stays are scored apart and do not count for the verdict
     duplicates = read_duplicates(RunDirectory(root))
     sets = audited_sets(whole, duplicates, names=patients)
+    there = tuple(channels_of(original))
 
     pooled: dict[Channel, list[ForgetDraw]] = {}
     by_patient: dict[str, tuple[bool, bool, bool]] = {}
@@ -138,9 +142,13 @@ def _attacked_again(
 
         # Every channel of the rule, attacked with the audit's seed
         evidence = AdversaryKnowledge(
-            partition, signals, target=record.model("after").name, seed=stored.seed
+            partition,
+            signals,
+            task=record.recompute.of_task,
+            target=record.model("after").name,
+            seed=stored.seed,
         )
-        attacked = through(evidence, declared.rule.channels)
+        attacked = through(evidence, declared.rule.judged(there))
 
         # Patients who stand out, at the declared rate of false discoveries
         level = declared.false_discovery
@@ -152,7 +160,7 @@ def _attacked_again(
         if not copied:
             pooled = _draws(attacked)
 
-    return pooled, by_patient
+    return pooled, by_patient, there
 
 
 def _draws(attacked: Mapping[Channel, AdversaryKnowledge]) -> dict[Channel, list[ForgetDraw]]:
