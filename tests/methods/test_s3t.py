@@ -39,6 +39,8 @@ from tests.conftest import Small, prepare_small
 from tests.public_towers import on_tower, published
 
 RECIPE = Recipe(epochs=1)
+# With it all forgotten patients are in the first of two slices
+SEED = 1
 METHOD = S3T(shards=1, slices=2, orders=2, rank=2)
 WIDE = dataclasses.replace(METHOD, shards=2)
 CARRIER = METHOD.carrier
@@ -58,7 +60,7 @@ def small(_own_cache: None, tower: Path) -> Small:
 
 
 def train(small: Any, method: S3T = METHOD, **more: Any) -> tuple[Any, Any]:
-    settings = {"recipe": RECIPE, "seed": 5, **more}
+    settings = {"recipe": RECIPE, "seed": SEED, **more}
     made = train_original(
         prepared=small.prepared, partition=small.partition, method=method, **settings
     )
@@ -73,7 +75,7 @@ def forget(
         model,
         records=small.prepared.records,
         partition=partition or small.partition,
-        seed=5,
+        seed=SEED,
         recipe=RECIPE,
         fresh_model=lambda own: workflow.build(small.prepared.spec, seed=own),
         training_log=log,
@@ -134,7 +136,7 @@ def test_one_shard_of_one_slice_is_an_adapter_trained_on_all_retained(small: Any
 def test_where_no_block_may_stay_off_it_is_training_without_the_forgotten(
     small: Any, original: tuple[Ensemble, BlockLog], without: tuple[Ensemble, BlockLog]
 ) -> None:
-    done = forget(small, *original, dataclasses.replace(METHOD, least=2))
+    done = forget(small, *original, dataclasses.replace(METHOD, least=4))
     assert parameter_digest(done.model) == parameter_digest(without[0])
     assert equal(done.training_log, without[1])
     assert done.trace.samples["forget"] == 0 < done.trace.samples["retain"]
@@ -155,7 +157,7 @@ def test_without_the_last_slice_the_sequence_before_it_serves(
     assert same_blocks(kept.blocks[0][0][0], log.blocks[0][0][0])
 
     # The public weights with the first block alone, at no cost
-    fresh = build(small.prepared.spec, seed=5)
+    fresh = build(small.prepared.spec, seed=SEED)
     layers = layers_of_blocks(fresh, CARRIER, 2)
     first = dataclasses.replace(log, blocks=((log.blocks[0][0][:1],),))
     before = member_of(first, 0, fresh, CARRIER, layers).state_dict()
@@ -211,7 +213,7 @@ def test_where_nobody_is_forgotten_nothing_changes(
     everybody = SimpleNamespace(rows=np.union1d(sets.forget, sets.retain))
     loaders: Any = SimpleNamespace(forget=SimpleNamespace(rows=sets.forget[:0]), retain=everybody)
     context = Context(
-        seed=5,
+        seed=SEED,
         reads=S3T.info.reads,
         task=GRADES,
         _recipe=RECIPE,
@@ -233,14 +235,14 @@ def test_what_is_left_never_depended_on_the_forgotten(
         for position, block in enumerate(kept.blocks[0][order]):
             assert same_blocks(block, without[1].blocks[0][order][position])
             found += 1
-    assert 0 < found < 4
+    assert found == 1
     assert kept.untouched(0, 0, small.partition.forget) == kept.left(0)[0]
 
 
 def test_a_block_trains_its_own_layers_above_frozen_ones(
     small: Any, original: tuple[Ensemble, BlockLog]
 ) -> None:
-    fresh = build(small.prepared.spec, seed=5)
+    fresh = build(small.prepared.spec, seed=SEED)
     layers = layers_of_blocks(fresh, CARRIER, 2)
     every = adapted_layers(fresh, CARRIER, but=moving(fresh, CARRIER))
     assert sorted((*layers[0], *layers[1])) == sorted(every)
@@ -336,7 +338,7 @@ def test_other_models_logs_towers_and_options_are_refused(
         forget(small, model, log.without(small.partition.forget))
     with pytest.raises(MethodError, match="public weights"):
         forget(small, model, dataclasses.replace(log, base="another"))
-    for changes in ({"shards": 0}, {"orders": 3}, {"least": 3}):
+    for changes in ({"shards": 0}, {"orders": 3}, {"least": 0}):
         with pytest.raises(MethodError, match="must be"):
             dataclasses.replace(METHOD, **changes)
     with pytest.raises(SpecError, match="rank"):

@@ -54,7 +54,7 @@ class S3T:
         slices: Number of slices of a group, and of blocks of adapters, >= 1; a block is trained for 2 / (slices + 1) of
             the recipe's epochs, so that the work of an order is that of one training.
         orders: In how many orders the slices are learned, 1 to `slices`: each costs one training.
-        least: Fewest blocks that a shard serves with, 1 to `slices`. With `slices` no block stays off: the result is,
+        least: Fewest blocks that a shard serves with, >= 1. With `slices` or more no block stays off: the result is,
             bit for bit, what training without the forgotten gives.
         rank: Of each adapter, >= 1.
         alpha: Each adapter's output is multiplied by alpha / rank, > 0.
@@ -103,7 +103,7 @@ class S3T:
             "shards must be at least 1": self.shards >= 1,
             "slices must be at least 1": self.slices >= 1,
             "orders must be 1 to slices": 1 <= self.orders <= self.slices,
-            "least must be 1 to slices": 1 <= self.least <= self.slices,
+            "least must be at least 1": self.least >= 1,
         }
         faults = [Fault(rule, where="s3t") for rule, holds in rules.items() if not holds]
         if faults:
@@ -192,7 +192,8 @@ class S3T:
         affected = [
             shard for shard in range(self.shards) if remaining.left(shard) != log.left(shard)
         ]
-        again = [shard for shard in affected if max(remaining.left(shard)) < self.least]
+        least = min(self.least, self.slices)
+        again = [shard for shard in affected if max(remaining.left(shard)) < least]
 
         # Where too few are left, all orders are trained from there on.
         progress = BlocksUnderWay(remaining)
