@@ -30,6 +30,7 @@ from forgetmi.report.pages import (
     render_report,
     write_report,
 )
+from forgetmi.report.side_by_side import SideBySide
 from forgetmi.report.verdict_text import ANSWERS
 from tests.report.conftest import make_audit
 
@@ -657,3 +658,14 @@ def test_pages_fit_a_phone_and_a_desktop(
 
     assert [client for _, client in sizes] == [width for _, width in frames]
     assert all(scroll <= client for scroll, client in sizes)
+
+
+def test_two_methods_stand_side_by_side(facts: ReportFacts, shared_pictures: None) -> None:
+    cells = ("-", "NOT RESOLVABLE", "FORGOTTEN", "-")
+    titles = ("original", "Forget-MI", "UNDO", "retrained")
+    table = SideBySide("image", titles, (("verdict", cells),))
+    page = render_report(replace(facts, beside=table))
+    assert "Two methods side by side" in page
+    assert ">UNDO</th>" in page
+    assert ">FORGOTTEN</td>" in page
+    assert "Two methods side by side" not in render_report(facts)

@@ -11,7 +11,9 @@ from forgetmi.audit.forget_draw import ForgetDraw, forget_draw
 from forgetmi.audit.patient_scores import through
 from forgetmi.audit.result import Audit
 from forgetmi.audit.rule import AuditSpec, Rule
+from forgetmi.audit.sets import audited_sets
 from forgetmi.audit.verdict import Verdict
+from forgetmi.core.arrays import codes
 from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import EvaluationError
 from forgetmi.core.model_names import ORIGINAL, UNLEARNED, retrained_name
@@ -73,6 +75,7 @@ def verdict(
     unlearned: Signals,
     retrained: Sequence[Signals],
     rule: Rule | None = None,
+    duplicates: Sequence[NearDuplicate] = (),
     seed: int = 0,
 ) -> Verdict:
     """The answer alone: FORGOTTEN, NOT FORGOTTEN, OVER-FORGOTTEN or NOT RESOLVABLE, channel by channel.
@@ -83,6 +86,7 @@ def verdict(
         original, unlearned: Their signals for the whole cohort.
         retrained: Signals of models trained without the forgotten.
         rule: The rule of the verdict; fix it before you look at any result.
+        duplicates: Near-duplicates of what is forgotten: patients with a copy under a retained one are not judged.
         seed: Root seed of subsamples (the resamples' own is the rule's).
 
     Examples:
@@ -95,11 +99,17 @@ def verdict(
     """
     rule = rule or Rule()
     run = _run(partition, original, unlearned, retrained, ())
-    knowledge = run.knowledge(partition.of_request(), seed=seed, task=cohort.task)
-
-    # Each channel that can be measured; the rule counts the others as not resolvable
     there = channels_of(original)
     draws: dict[Channel, list[ForgetDraw]] = {}
+
+    # Where every patient has a copy there is nothing to judge
+    sets = audited_sets(partition, duplicates, names=codes(cohort.patient)[1])
+    judged = sets.with_forget(copied=False)
+    if judged is None:
+        return decide(rule, draws, unproved=partition.unproved, there=there)
+
+    # Each channel that can be measured; the rule counts the others as not resolvable
+    knowledge = run.knowledge(judged, seed=seed, task=cohort.task)
     for channel, of_channel in through(knowledge, rule.judged(there)).items():
         try:
             draws[channel] = [forget_draw(of_channel.with_target(UNLEARNED))]

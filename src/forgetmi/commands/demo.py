@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgetmi.commands.options import parse
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.ranges import Seed
 from forgetmi.run.console import echo, summary
-from forgetmi.run.spec import replace_seed
+from forgetmi.run.default_method import BESIDE, DEMO, named
+from forgetmi.run.spec import RunSpec, kind_of, replace_seed
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,11 @@ def demo(argv: Sequence[str]) -> None:
         argv,
         prog="forgetmi demo",
         description="Train a model on the embedded cohort, forget 10 % of it as whole patients, compare "
-        "with three retrained models, and write a report.",
+        "with three retrained models, and write a report. A second method, UNDO, is shown beside it; --beside NAME "
+        "shows another one.",
+        base=RunSpec(method=named(DEMO)),
     )
+    spec = _with_second(spec)
     if not options.seeds:
         raise SpecError(
             Fault(
@@ -57,3 +61,9 @@ def demo(argv: Sequence[str]) -> None:
         for run in runs:
             all_costs += costs(spec, run)
         echo(summary(evaluations, list(options.seeds), all_costs))
+
+
+def _with_second(spec: RunSpec) -> RunSpec:
+    """The specification with the demo's second method, unless another one is chosen or it is the first."""
+    second = spec.beside or BESIDE
+    return spec if kind_of(spec.method) == second else replace(spec, beside=second)

@@ -20,6 +20,7 @@ from typing import Any
 from forgetmi.core.errors import Fault, ForgetMIError, SpecError
 from forgetmi.core.launch import launched
 from forgetmi.core.logs import ROOT, job_of, level_heard, working_on
+from forgetmi.jobs.lasting import work_long
 
 logger = logging.getLogger(__name__)
 
@@ -310,6 +311,7 @@ def _start(channel: Any, threads: int, level: int) -> None:
     global _channel, _threads
     _channel = channel
     _threads = threads
+    work_long()
 
     # Nothing is sent that nobody hears
     if level:

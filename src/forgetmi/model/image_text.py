@@ -20,7 +20,6 @@ from forgetmi.core.net import HEAD, JOIN, TOWER, Part
 from forgetmi.core.seeding import scope
 from forgetmi.model.batch_norm_rows import of_those_there
 from forgetmi.model.compiling import compiled
-from forgetmi.model.executing import micro_batches
 from forgetmi.model.execution import Execution
 from forgetmi.model.gate import MultimodalAdaptationGate
 from forgetmi.model.initial_weights import initialise
@@ -172,7 +171,7 @@ class ImageText(NetModule):
         alone = distributed.world_size() == 1
 
         # Batch statistics and dropout are those of the whole batch, so one process does not divide a training batch.
-        parts = micro_batches(self)
+        parts = self.execution.micro_batches if alone else distributed.world_size()
         if not 1 < parts <= len(batch) or (alone and self.training):
             how = self.execution.compile if alone else "off"
             image, text = compiled(self.img_model, how), compiled(self.text_model, how)

@@ -19,6 +19,7 @@ from forgetmi.core.scores import Evaluation
 from forgetmi.core.signals import Signals
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.report.manifest import Manifest
+from forgetmi.report.side_by_side import SideBySide
 from forgetmi.unlearning.info import MethodInfo
 
 
@@ -108,6 +109,7 @@ class ReportFacts:
         audit: The audit; None = none was made.
         withdrawal: Number of the request, due date, ground, who signs off, and since when the new model serves.
         expected: What was said before the run that its audit can show; empty = it is said of the audit's numbers.
+        beside: The run's two methods side by side; None = it has one.
         examples: Only where the cohort allows images in reports (`Cohort.show_images`); the first six are shown.
     """
 
@@ -130,4 +132,5 @@ class ReportFacts:
     audit: Audit | None = None
     withdrawal: RequestSpec = field(default_factory=RequestSpec)
     expected: tuple[str, ...] = ()
+    beside: SideBySide | None = None
     examples: tuple[Example, ...] = field(default=())

@@ -13,6 +13,7 @@ from forgetmi.core.logs import is_quiet
 from forgetmi.core.model_names import is_retrained
 from forgetmi.core.printable import printable
 from forgetmi.core.scores import Evaluation, Score
+from forgetmi.report.side_by_side import SideBySide
 from forgetmi.run.heartbeat import Heartbeat, Journal
 
 # Longest line that is printed, characters
@@ -85,7 +86,11 @@ class ProgressDisplay:
 
 
 def summary(
-    evaluations: Sequence[Evaluation], seeds: Sequence[int], costs: Sequence[tuple[Cost, Cost]]
+    evaluations: Sequence[Evaluation],
+    seeds: Sequence[int],
+    costs: Sequence[tuple[Cost, Cost]],
+    *,
+    table: SideBySide | None = None,
 ) -> str:
     """Original, unlearned and retrained side by side (the first head), as text.
 
@@ -93,7 +98,13 @@ def summary(
         evaluations: One a seed.
         seeds: Their seeds.
         costs: Of unlearning and of one retraining, for each seed; may be empty.
+        table: Two methods of one run side by side, to be shown in place of the first alone; it has the costs, too.
     """
+    if table is not None:
+        rows = [_line(f"{table.head} head, seed {seeds[0]}", table.titles, width=16)]
+        rows += [_line(title, cells, width=16) for title, cells in table.rows]
+        return "\n".join([*rows, *_floor(evaluations)])
+
     # The measures bring scipy, which plain printing does not need.
     from forgetmi.evaluation.gaps import headline_measures, main_head
 
@@ -120,8 +131,8 @@ def summary(
     return "\n".join(lines)
 
 
-def _line(title: str, cells: Sequence[str]) -> str:
-    return f"{title:<30}" + "".join(f"{cell:>12}" for cell in cells)
+def _line(title: str, cells: Sequence[str], *, width: int = 12) -> str:
+    return f"{title:<30}" + "".join(f"{cell:>{width}}" for cell in cells)
 
 
 def _mean(evaluations: Sequence[Evaluation], model: str, name: str, on: str) -> str:

@@ -14,6 +14,7 @@ from forgetmi.model.checkpoint_facts import read_facts
 from forgetmi.model.own_spec import OwnSpec
 from forgetmi.model.tasks.by_name import outputs_of
 from forgetmi.run.applicable import check_model
+from forgetmi.run.beside import check_second
 from forgetmi.run.composing import composed_spec, tokenizer_for, towers_digest
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pool_targets import check_targets
@@ -85,6 +86,7 @@ def _check_data(spec: RunSpec) -> None:
     check_vocabulary(spec, cohort, partition)
     _check_architecture(spec, cohort, partition)
     check_model(spec, cohort)
+    check_second(spec, cohort)
 
 
 def _check_architecture(spec: RunSpec, cohort: Cohort, partition: Partition) -> None:

@@ -13,6 +13,7 @@ from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
 from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.audit_stage import notice
+from forgetmi.run.beside import compared
 from forgetmi.run.console import ProgressDisplay, echo, summary
 from forgetmi.run.costs import cost_of, retraining_cost, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
@@ -74,7 +75,8 @@ def finish(
     # What the terminal shows
     seconds = time.perf_counter() - started
     cpu_seconds = total_cpu_seconds(spec, run.directory)
-    echo(summary([run.evaluation], [spec.seed], costs(spec, run)))
+    table = compared(spec, run.directory)
+    echo(summary([run.evaluation], [spec.seed], costs(spec, run), table=table))
     echo(
         f"{seconds:.0f} s now; all stages together {cpu_seconds:.0f} CPU s.\n"
         f"Report: {run.directory.report}\n"

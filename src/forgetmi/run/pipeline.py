@@ -24,6 +24,7 @@ from forgetmi.run import workflow
 from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.applicable import check_model
 from forgetmi.run.audit_stage import declare, read_draw, run_audit
+from forgetmi.run.beside import check_second, judge_second, second_jobs
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.film_workers import film_workers
 from forgetmi.run.pool_references import NOTICE, keep_references, pool_references
@@ -82,6 +83,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
     directory.check_claim(spec_text(spec, directory))
     cohort, partition = load_data(spec)
     check_model(spec, cohort)
+    check_second(spec, cohort)
     check_targets(spec, cohort, partition)
     prepared = prepare(
         spec,
@@ -108,6 +110,7 @@ def run(spec: RunSpec, root: Path, *, on_progress: StageProgress | None = None) 
         evaluation = _evaluate(spec, directory, data)
         if spec.audit.enabled:
             _audit(spec, directory, data)
+        judge_second(spec, directory, data)
 
     logger.info("run finished")
     return Run(directory, cohort, partition, evaluation)
@@ -172,6 +175,8 @@ def _jobs(spec: RunSpec, directory: RunDirectory) -> list[Job]:
         if not directory.signals(name).exists():
             after = ORIGINAL if name == UNLEARNED else None
             jobs.append(Job(name, make_model, (spec, root, name), after=after))
+
+    jobs += second_jobs(spec, directory)
 
     # A model is taught again once it is finished
     epochs = spec.audit.relearn_epochs

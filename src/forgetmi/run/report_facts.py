@@ -27,6 +27,7 @@ from forgetmi.report import near_duplicates, run_text
 from forgetmi.report.content import CohortSummary, Example, ReportFacts, Work
 from forgetmi.report.manifest import LIBRARIES, Manifest, collect
 from forgetmi.run.audit_stage import stored_audit, stored_duplicates
+from forgetmi.run.beside import compared
 from forgetmi.run.costs import cost_of, retraining_cost, stage_names
 from forgetmi.run.directory import RunDirectory
 from forgetmi.run.pool_references import pool_references
@@ -107,6 +108,7 @@ def gather(
         audit=audit,
         withdrawal=spec.request,
         expected=expected,
+        beside=compared(spec, directory),
         examples=examples(cohort, partition, reading=spec.images.reading),
     )
 

@@ -29,15 +29,16 @@ from forgetmi.core.ranges import (
 )
 from forgetmi.core.registry import Registry, cohorts, methods
 from forgetmi.core.serialization import LATER, from_plain
+from forgetmi.core.suggest import did_you_mean
 from forgetmi.core.yaml_text import read_yaml_values
 from forgetmi.data.device_films import Feeding, FilmBits, StoreOn
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.evidence.request import RequestSpec
 from forgetmi.jobs.runner import MOST_THREADS, MOST_WORKERS, Resources
-from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.recipe import Recipe
 from forgetmi.run.absolute_paths import within
+from forgetmi.run.default_method import DefaultMethod
 from forgetmi.run.directory import RunDirectory
 
 
@@ -162,6 +163,8 @@ class RunSpec:
         model: Architecture.
         training: How the original and every retrained model are trained.
         method: The unlearning method (--method KIND chooses).
+        beside: Name of a second method, with its defaults: it is made from the same original and compared with the same
+            retrained models, side by side; empty = none.
         carrier: What the method may move: full, heads, last,stages=1, or lora,rank=8,alpha=16,targets=query+value (of
             train: what the training moves); empty = what the original's training moved.
         carrier_keep: Also save the adapters of the carrier lora in a folder of their own.
@@ -195,7 +198,8 @@ class RunSpec:
     text: TextSpec = field(default_factory=TextSpec)
     model: Architecture = field(default_factory=Architecture)
     training: Recipe = field(default_factory=Recipe)
-    method: Any = field(default_factory=ForgetMI)
+    method: Any = field(default_factory=DefaultMethod)
+    beside: str = field(default="", metadata=LATER)
     carrier: str = field(default="", metadata=LATER)
     carrier_keep: bool = field(default=False, metadata=LATER)
     given: GivenModels = field(default_factory=GivenModels)
@@ -224,6 +228,10 @@ class RunSpec:
         if self.references is not None and self.given.retrained:
             do = "Give one of the two."
             faults.append(Fault("a pool and retrained models are given", where="references", do=do))
+        if self.beside and self.beside not in methods.names():
+            do = did_you_mean(self.beside, methods.names(), then="forgetmi methods lists them.")
+            what = f"there is no method named {quoted(self.beside)}"
+            faults.append(Fault(what, where="beside", do=do))
         faults += self._carrier_faults()
         if faults:
             raise SpecError(faults)

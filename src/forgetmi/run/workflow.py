@@ -30,7 +30,6 @@ from forgetmi.data.loaders import Loader, SampleStore, prefetch_workers_for
 from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.tokenizer import Tokenizer
 from forgetmi.evaluation import suite
-from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.model.architecture import Architecture
 from forgetmi.model.collect import collect
 from forgetmi.model.composed import Composed
@@ -48,6 +47,7 @@ from forgetmi.model.spec import ModelSpec
 from forgetmi.model.tasks.by_name import outputs_of, training_task
 from forgetmi.model.train import TrainingTrace, fit
 from forgetmi.run.composing import composed_spec, notices_of, sized_for, tokenizer_for
+from forgetmi.run.default_method import DefaultMethod
 from forgetmi.run.prepared import (
     Prepared,
     Progress,
@@ -286,7 +286,7 @@ def unlearn(
         >>> done.trace.method, sorted(done.trace.epochs[0])
         ('Forget-MI', ['MR', 'MU', 'UR', 'UU'])
     """
-    method = method or ForgetMI()
+    method = method or DefaultMethod()
     recipe = recipe or Recipe()
     if isinstance(carrier, str):
         carrier = read_carrier(carrier or recipe.carrier)
