@@ -221,3 +221,11 @@ def test_axe_finds_no_barrier(browser: Any, path: Path, size: tuple[int, int], t
     watched = Watched(browser, path, size, theme=theme, free=True)
     assert watched.barriers() == []
     watched.close()
+
+
+def test_on_paper_no_table_runs_over_the_edge(browser: Any, path: Path) -> None:
+    # A4 on its side less its margins, at 96 pixels an inch
+    watched = Watched(browser, path, (1032, 700))
+    watched.page.emulate_media(media="print")
+    assert watched.wider_than_its_window() == 0
+    watched.close()

@@ -359,6 +359,7 @@ def test_requests_of_the_ledger_by_number(
     model = ["withdraw", "--model", str(hospital.model), *ledger]
     out = hospital.folder / "by-number"
     assert main([*model, "--requests", "R0002", "--out", str(out)]) == 10
+    assert f"--record {out} --ledger {ledger[1]} --note WHY" in capsys.readouterr().out
     assert [(one.name, one.state) for one in hospital.ledger.entries()] == [
         ("R0001", "open"),
         ("R0002", "processing"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
 from forgetmi.audit.expectation import sentences
@@ -16,6 +17,7 @@ from forgetmi.core.errors import EvidenceError, Fault
 from forgetmi.core.printable import printable
 from forgetmi.evidence.record import Record
 from forgetmi.requests.entries import FINAL
+from forgetmi.requests.ledger import LEDGER
 from forgetmi.requests.processing import ForgetList
 from forgetmi.requests.standing import NEVER_TRAINED
 from forgetmi.run.console import echo
@@ -91,7 +93,7 @@ def carry_out(asking: Asking, options: Options, argv: Sequence[str], result: dic
     finish(spec, directory.root, command=["forgetmi", "withdraw", *argv], how=how)
     record, accepted, outcomes = close(asking, stored, directory)
     _write_page(asking, options)
-    _say_end(directory, stored, record, accepted, outcomes, result)
+    _say_end(directory, stored, record, accepted, outcomes, result, ledger=asking.ledger)
     return ACCEPTABLE if accepted else CODES.get(record.decision.outcome, CODES["NOT RESOLVABLE"])
 
 
@@ -243,6 +245,8 @@ def _say_end(
     accepted: str,
     outcomes: Sequence[ClosedRequest],
     result: dict[str, Any],
+    *,
+    ledger: Path | None,
 ) -> None:
     """The verdict, what became of each request, and where everything is."""
     outcome = record.decision.outcome
@@ -252,9 +256,10 @@ def _say_end(
         echo(printable(f"{one.name or 'request'}: {state}{f' ({one.why})' if one.why else ''}"))
     still = [one.name for one in outcomes if one.state not in ("", *FINAL)]
     if still:
+        kept = "" if ledger in (None, LEDGER) else f" --ledger {ledger}"
         echo(
             f"Not closed: {', '.join(still)}. To close them all the same, somebody must say why: "
-            f"forgetmi requests close {' '.join(still)} --record {directory.root} --note WHY"
+            f"forgetmi requests close {' '.join(still)} --record {directory.root}{kept} --note WHY"
         )
 
     letters = sorted(path.name for path in directory.root.glob("letter*.html"))
