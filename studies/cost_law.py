@@ -141,6 +141,7 @@ def measured(task: Task, work: Path, model: str) -> MeasuredRun:
         forgotten=len(forgotten),
         forgotten_patients=len({*data.cohort.patient[forgotten]} if len(forgotten) else ()),
         cpu_seconds=round(meter.cost.cpu_seconds, 3),
+        device_seconds=round(meter.cost.device_seconds, 3),
     )
 
 

@@ -219,6 +219,25 @@ def test_costs_that_cannot_be_told_apart_are_named() -> None:
     assert "retrain" not in alike
 
 
+def test_seconds_of_a_device_make_the_lines_where_there_was_one(tmp_path: Path) -> None:
+    measured = costs()
+    assert fitted(measured).unit == "CPU s"
+    runs = tuple(
+        dataclasses.replace(run, device_seconds=run.cpu_seconds, cpu_seconds=1.0)
+        for run in measured.runs
+    )
+    held = fitted(dataclasses.replace(measured, runs=runs))
+    assert held.unit == "device s"
+    assert held.lines["undo"].estimate(300, 29) == fitted(measured).lines["undo"].estimate(300, 29)
+
+    # Seconds of two kinds make no line
+    path = tmp_path / "mixed.json"
+    mixed = dataclasses.replace(measured, runs=(*measured.runs[:-1], runs[-1]))
+    path.write_text(json.dumps(dataclasses.asdict(mixed)))
+    with pytest.raises(SpecError, match="some runs had a device and some had none"):
+        read_cost_law(path)
+
+
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     path = tmp_path / "law.json"

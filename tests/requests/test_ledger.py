@@ -193,13 +193,25 @@ def test_advice_compares_measured_seconds(signed_run: Path) -> None:
     options = {option.way: option for option in advise([record], patients=2)}
     assert set(options) == {"retrain without the withdrawn patients", "forget_mi", "sisa"}
     costs = [record.cost[name]["cpu_seconds"] for name in ("retrain-0", "retrain-1")]
-    assert options["retrain without the withdrawn patients"].cpu_seconds == pytest.approx(
+    assert options["retrain without the withdrawn patients"].seconds == pytest.approx(
         np.mean(costs)
     )
-    assert options["forget_mi"].cpu_seconds == record.cost["unlearned"]["cpu_seconds"]
+    assert options["forget_mi"].seconds == record.cost["unlearned"]["cpu_seconds"]
     assert options["sisa"].basis.startswith("estimated")
     assert "verdicts so far" in options["forget_mi"].risk
-    assert [option.cpu_seconds is None for option in advise([], patients=2)] == [True, True]
+    assert [option.seconds is None for option in advise([], patients=2)] == [True, True]
+
+
+def test_where_a_device_computed_its_seconds_are_compared(signed_run: Path) -> None:
+    """Processors only wait then; runs without a device are of another kind and do not count."""
+    record = read_record(signed_run)
+    cost = {name: {**of, "device_seconds": 1.0 + len(name)} for name, of in record.cost.items()}
+    held = dataclasses.replace(record, cost=cost)
+    options = {option.way: option for option in advise([record, held], patients=2)}
+    assert {option.unit for option in options.values()} == {"device s"}
+    assert options["forget_mi"].seconds == 1.0 + len("unlearned")
+    assert options["forget_mi"].share == pytest.approx(10 / 10)
+    assert {option.unit for option in advise([record], patients=2)} == {"CPU s"}
 
 
 def test_costs_stand_beside_the_cheapest_exact_retraining(signed_run: Path) -> None:

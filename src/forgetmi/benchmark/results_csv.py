@@ -25,6 +25,7 @@ HEADINGS = (
     "low",
     "high",
     "cpu_seconds",
+    "device_seconds",
     "not_measured",
 )
 
@@ -43,9 +44,10 @@ def long_csv(results: Results) -> str:
         point = [model.row, model.percent, model.draw, model.seed, model.number]
 
         # A retrained row is of several models; each has a cost of its own.
-        cost = None
+        cost: tuple[float | None, float | None] = (None, None)
         if model.outcome is not None and model.row != FLOOR:
-            cost = model.outcome.cost.cpu_seconds
+            spent = model.outcome.cost
+            cost = spent.cpu_seconds, spent.device_seconds or None
 
         for name, head, on in _scores(columns, heads, joint):
             # Not every task has every score
@@ -54,9 +56,9 @@ def long_csv(results: Results) -> str:
             score = model.score(name, head, on)
             if isinstance(score, Number):
                 low, high = score.interval or (None, None)
-                line = [score.value, low, high, cost, ""]
+                line = [score.value, low, high, *cost, ""]
             else:
-                line = [None, None, None, cost, score.reason]
+                line = [None, None, None, *cost, score.reason]
             writer.writerow([*point, name, head, on, *line])
     return buffer.getvalue()
 

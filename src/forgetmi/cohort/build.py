@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from forgetmi.cohort.content_digest import content_digest
 from forgetmi.cohort.finding_columns import FindingRules
 from forgetmi.cohort.identifier_columns import check_spellings, check_undamaged, hidden_marks
 from forgetmi.cohort.identifiers import Pseudonyms
@@ -17,7 +16,6 @@ from forgetmi.cohort.identity import Identity, canonical_cells, folded_cells, is
 from forgetmi.cohort.image_column import read_locators
 from forgetmi.cohort.labels import labels_of_task
 from forgetmi.cohort.measured_columns import (
-    Measured,
     missing_notices,
     read_measured,
     what_is_there,
@@ -31,9 +29,6 @@ from forgetmi.core.cohort import Cohort
 from forgetmi.core.errors import CohortError, Fault
 from forgetmi.core.labels import known
 from forgetmi.core.modalities import IMAGE, TABLE, TEXT
-
-# Rows whose texts are joined at once for the digest of a cohort
-_ROWS_AT_ONCE = 4096
 
 
 def build_cohort(
@@ -137,7 +132,7 @@ def build_cohort(
         task=task,
         subgroups=rows.subgroups,
         show_images=show_images,
-        digest=_content_digest(rows, identifiers, label, split, class_names, task, measured),
+        digest=content_digest(rows, identifiers, label, split, class_names, task, measured),
         key_id=pseudonyms.key_id,
         notices=(
             *rows.notices,
@@ -286,40 +281,3 @@ def _numbered(label: Any) -> Ints:
         return plain
     columns = plain.reshape(len(plain), -1).view(f"i{plain.itemsize}")
     return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _content_digest(
-    rows: RawRows,
-    identifiers: Sequence[Strings],
-    label: Any,
-    split: Strings,
-    classes: tuple[str, ...],
-    task: str,
-    measured: Measured,
-) -> str:
-    """SHA-256 over the cohort's content; of identifiers only which rows share one, so that no key matters."""
-    # A cohort of grades or classes keeps the digest it had when a flag told the two apart
-    kind = {"grades": True, "classes": False}.get(task, task)
-    subgroups = sorted(rows.subgroups)
-    content = hashlib.sha256(repr((classes, kind, subgroups)).encode())
-
-    # Numbers: identifiers by their first appearance, and labels
-    for identifier in identifiers:
-        content.update(codes(identifier)[0].astype("<i8").tobytes())
-    content.update(label.astype("<i8" if label.dtype.kind == "i" else "<f4").tobytes())
-
-    # Texts, with their lengths so that no two columns can run together
-    columns = [rows.report, split]
-    if rows.image is not None:
-        columns.append(rows.image)
-    columns += [rows.subgroups[name] for name in subgroups]
-    for column in columns:
-        content.update(np.fromiter(map(len, column), "<i8", len(column)).tobytes())
-        for start in range(0, len(column), _ROWS_AT_ONCE):
-            content.update("".join(column[start : start + _ROWS_AT_ONCE]).encode())
-
-    # What was measured, where something was
-    if measured.values is not None:
-        content.update(repr((measured.columns, measured.categorical)).encode())
-        content.update(measured.values.astype("<f4").tobytes())
-    return content.hexdigest()

@@ -135,7 +135,8 @@ def read_spread(
     folder: Path,
     spread: Spread,
     progress: Progress | None,
-) -> Readings:
+    readings: Readings,
+) -> None:
     """Let several processes read the films that the cache does not hold, if that is worth it.
 
     Args:
@@ -146,17 +147,14 @@ def read_spread(
         folder: Folder of the shards.
         spread: Runs the work.
         progress: Called with (films read, total of all).
-
-    Returns:
-        What was found out of the films that were read; of the others nothing.
+        readings: Takes what was found out of the films that were read; of the others nothing.
 
     Raises:
         ForgetMIError: A process was killed; what was finished is kept.
     """
-    readings = Readings()
     missing, size = _missing(places, seen, shards)
     if size < _WORTH:
-        return readings
+        return
 
     # A film is in one portion, whatever the number of processes
     count = min(capacity(preprocessing.size), max(_FEWEST, -(-len(missing) // _PORTIONS)))
@@ -180,7 +178,6 @@ def read_spread(
             progress(there + sum(done), len(places))
 
     spread(read_portion, portions, answered=take_over, progress=count_films)
-    return readings
 
 
 def _missing(

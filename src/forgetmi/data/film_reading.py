@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, final, overload
 
@@ -47,12 +47,12 @@ class Readings:
         faults: Why some cannot be read, by number.
     """
 
-    contents: dict[int, bytes] = field(default_factory=dict)
+    contents: MutableMapping[int, bytes] = field(default_factory=dict)
     faults: dict[int, Fault] = field(default_factory=dict)
 
     def add(self, other: Readings) -> None:
         """Add what another process found out."""
-        self.contents |= other.contents
+        self.contents.update(other.contents)
         self.faults |= other.faults
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ def read_films(
         preprocessing: How films become model inputs.
         seen: Content digests of files already read.
         shards: Where the films are kept.
-        before: What other processes have read of these films for this one.
+        before: What other processes have read of these films for this one; more is added to it.
         progress: Called with (films read, total).
 
     Returns:
@@ -139,9 +139,7 @@ def read_films(
     Raises:
         OSError: The cache cannot be written.
     """
-    readings = Readings()
-    if before is not None:
-        readings.add(before)
+    readings = Readings() if before is None else before
     done = len(readings)
 
     # Whoever read films before has counted those that are there, too

@@ -27,8 +27,11 @@ from forgetmi.data.preprocessing import ImagePreprocessing
 from forgetmi.data.seen_files import SEEN, SeenFiles
 from forgetmi.data.shard_folder import ShardFolder
 from forgetmi.data.shards import Stored
+from forgetmi.data.tag_table import Digests
 
 logger = logging.getLogger(__name__)
+
+_AT_ONCE = 4096  # rows whose contents are digested at once
 
 
 @final
@@ -164,10 +167,10 @@ def build_image_store(
 
         # What was decoded until a fault stays in the cache.
         places = film_places([str(text) for text in locators])
-        before = Readings()
+        before = Readings(Digests(len(locators)))
         try:
             if spread is not None:
-                before = read_spread(
+                read_spread(
                     places,
                     preprocessing,
                     seen,
@@ -175,6 +178,7 @@ def build_image_store(
                     folder=folder,
                     spread=spread,
                     progress=progress,
+                    readings=before,
                 )
             readings = read_films(
                 places, preprocessing, seen, shards, before=before, progress=progress
@@ -188,8 +192,7 @@ def build_image_store(
             raise CohortError(_located(readings.faults, code, cohort))
 
         logger.info("reading images finished: %d distinct images", len(locators))
-        contents = [readings.contents.get(number, b"") for number in range(len(locators))]
-        return _store(shards, preprocessing, code, contents)
+        return _store(shards, preprocessing, code, readings.contents, len(locators))
 
 
 def films_folder(cache: Path) -> Path:
@@ -235,11 +238,21 @@ def _located(faults: Mapping[int, Fault], code: Ints, cohort: Cohort) -> list[Fa
 
 
 def _store(
-    shards: ShardFolder, preprocessing: ImagePreprocessing, code: Ints, contents: list[bytes]
+    shards: ShardFolder,
+    preprocessing: ImagePreprocessing,
+    code: Ints,
+    contents: Mapping[int, bytes],
+    count: int,
 ) -> ImageStore:
-    """The places of all contents; only the shards needed are mapped."""
-    places = [shards.place(content) if content else (-1, -1) for content in contents]
-    shard, slot = np.array(places, np.int64).reshape(-1, 2)[code].T
+    """The places of the contents of so many images; only the shards needed are mapped."""
+    places = np.full((count, 2), -1, np.int64)
+    digests = np.zeros((count, 32), np.uint8)
+    for number in contents:
+        content = contents[number]
+        places[number] = shards.place(content)
+        digests[number] = np.frombuffer(content, np.uint8)
+    digests.flags.writeable = False
+    shard, slot = places[code].T
 
     # Shards are numbered anew, without those that hold nothing of this cohort.
     needed = np.unique(shard[shard >= 0])
@@ -255,8 +268,8 @@ def _store(
 
     # Content of all rows in their order; a row without an image is 32 zeros.
     digest = hashlib.sha256(preprocessing.digest.encode())
-    for number in code:
-        digest.update(contents[number] or bytes(32))
+    for start in range(0, len(code), _AT_ONCE):
+        digest.update(digests[code[start : start + _AT_ONCE]].tobytes())
 
     return ImageStore(
         preprocessing=preprocessing,
@@ -265,9 +278,7 @@ def _store(
         slot=slot,
         notices=+notices,
         digest=digest.hexdigest(),
-        contents=np.frombuffer(
-            b"".join(content or bytes(32) for content in contents), np.uint8
-        ).reshape(-1, 32),
+        contents=digests,
         number=code,
         damaged=shards.damaged,
     )

@@ -47,18 +47,35 @@ def same_reports(
     Returns:
         Row of `first`, row of `others`, and the Jaccard index of their word 5-grams.
     """
-    shingles = {}
-    for row in np.concatenate([first, others]).tolist():
-        shingles[row] = _shingles(str(reports[row]))
+    shingles = {row: _shingles(str(reports[row])) for row in first.tolist()}
+    size = {row: len(numbers) for row, numbers in shingles.items()}
+
+    # Of the others only what is looked for: they may be a hundred times as many
+    wanted = np.unique(np.concatenate([*shingles.values(), np.empty(0, np.uint64)]))
+    for row in others.tolist():
+        numbers = _shingles(str(reports[row]))
+        found = _among(numbers, wanted)
+        if len(found):
+            shingles[row], size[row] = found, len(numbers)
 
     shared = _shared_rare_shingles(shingles, patient, first)
     pairs = cast(list[tuple[int, int]], shared.index[shared.to_numpy() >= DISTINCTIVE].tolist())
     for row, other in pairs:
         common = len(np.intersect1d(shingles[row], shingles[other], assume_unique=True))
-        either = len(shingles[row]) + len(shingles[other]) - common
+        either = size[row] + size[other] - common
         similarity = common / either
         if similarity >= SAME_REPORT:
             yield int(row), int(other), similarity
+
+
+def _among(
+    numbers: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """Those of some numbers that are among others, which are sorted."""
+    if not len(wanted):
+        return wanted
+    at = np.minimum(np.searchsorted(wanted, numbers), len(wanted) - 1)
+    return numbers[wanted[at] == numbers]
 
 
 def _shared_rare_shingles(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -13,6 +13,7 @@ from forgetmi.core.file_locks import locked
 from forgetmi.core.files import write_bytes
 from forgetmi.core.regular_file import open_regular
 from forgetmi.data.cache_key import KEY_FILE, TAG, CacheKey
+from forgetmi.data.tag_table import Records
 
 # A younger file may change again within the resolution of its modification time. Systems take the time of a change
 # from the clock's last tick, at most 10 ms ago; those that count whole seconds need as long as the other time.
@@ -92,18 +93,19 @@ class SeenFiles:
     def __init__(self, path: Path, key: CacheKey, *, empty: bool = False) -> None:
         self._path = path
         self._key = key
-        self._entries = {} if empty else _read(path, key)
+        self._stored = _read(path, key, empty=empty)
         self._new: Entries = {}
 
         # The slices of a stack share a state: its tag is made once.
         self._last_version = "", b""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(1 for _ in self._all())
 
     def get(self, state: FileState, index: int) -> bytes | None:
         """The content digest of a file (index -1) or of a slice of it, if it was read in this state."""
-        return self._entries.get(self._entry(state, index))
+        entry = self._entry(state, index)
+        return self._new.get(entry) or self._stored.get(entry)
 
     def put(self, state: FileState, index: int, content: bytes) -> None:
         """Keep the content digest of a file (index -1) or of a slice of it.
@@ -114,7 +116,6 @@ class SeenFiles:
         if not state.settled:
             entry = entry[:TAG] + self._key.tag("version", b"not settled " + content)
 
-        self._entries[entry] = content
         self._new[entry] = content
 
     @property
@@ -124,13 +125,12 @@ class SeenFiles:
 
     def take_over(self, entries: Entries) -> None:
         """Keep what another process saw."""
-        self._entries.update(entries)
         self._new.update(entries)
 
     def save(self) -> None:
         """Add what is new to the file."""
         if self._new:
-            self._change(lambda entries: entries.update(self._new))
+            self._write(lambda stored: _with_new(stored, _newest(self._new)))
             self._new = {}
 
     def contents(self, places: Iterable[FilePlace]) -> dict[FilePlace, set[bytes]]:
@@ -140,7 +140,7 @@ class SeenFiles:
         }
 
         found: dict[FilePlace, set[bytes]] = {}
-        for entry, content in self._entries.items():
+        for entry, content in self._all():
             place = place_of.get(entry[:TAG])
             if place is not None:
                 found.setdefault(place, set()).add(content)
@@ -148,7 +148,7 @@ class SeenFiles:
 
     def all_contents(self) -> set[bytes]:
         """Digests of everything that was read."""
-        return set(self._entries.values())
+        return {content for _, content in self._all()}
 
     def forget(self, places: Iterable[FilePlace], contents: set[bytes]) -> int:
         """Remove the entries of some places, and those of contents under any path.
@@ -163,27 +163,34 @@ class SeenFiles:
         tags = {self._path_tag(os.path.abspath(path), index) for path, index in places}
         removed = 0
 
-        def remove(entries: Entries) -> None:
+        def without(stored: Records) -> bytes:
             nonlocal removed
-            for entry, content in list(entries.items()):
+            kept = []
+            for entry, content in stored:
                 if entry[:TAG] in tags or content in contents:
-                    del entries[entry]
                     removed += 1
+                else:
+                    kept.append(entry + content)
+            return b"".join(kept)
 
-        self._change(remove)
+        self._write(without)
         return removed
 
-    def _change(self, change: Callable[[Entries], None]) -> None:
-        """Read the file, change its entries and write it; other processes wait meanwhile."""
+    def _all(self) -> Iterator[tuple[bytes, bytes]]:
+        """Everything that is known, what is stored first."""
+        for entry, content in self._stored:
+            if entry not in self._new:
+                yield entry, content
+        yield from self._new.items()
+
+    def _write(self, change: Callable[[Records], bytes]) -> None:
+        """Read the file, change its records and write it; other processes wait meanwhile."""
         with locked(self._path.with_name(KEY_FILE)):
             # Read again: another process may have changed it since. Two copies would be much memory.
-            self._entries = {}
-            self._entries = _read(self._path, self._key)
-            change(self._entries)
-            self._entries = _newest(self._entries)
-
-            content = b"".join(entry + digest for entry, digest in self._entries.items())
+            self._stored = _records(b"")
+            content = change(_read(self._path, self._key))
             write_bytes(self._path, self._key.seal(content, _HEADER), private=True)
+            self._stored = _records(content)
 
     def _entry(self, state: FileState, index: int) -> bytes:
         if self._last_version[0] != state.version:
@@ -208,22 +215,52 @@ def _newest(entries: Entries) -> Entries:
     return {entry: entries[entry] for entry in last.values()}
 
 
-def _read(path: Path, key: CacheKey) -> Entries:
-    """The entries of a file; none where it is absent, damaged or sealed under another key."""
+def _with_new(stored: Records, new: Entries) -> bytes:
+    """The records of a file with new entries: of each content under a path the last state alone."""
+    changed: dict[int, bytes] = {}
+    added = []
+    for entry, content in new.items():
+        # Records of the same path: one of the same state or content is replaced, and others of the content go
+        same = []
+        for row in stored.like(entry):
+            known, held = stored.record(row)
+            if row in changed:
+                continue
+            if known == entry or (known[:TAG] == entry[:TAG] and held == content):
+                same.append(row)
+        if not same:
+            added.append(entry + content)
+            continue
+        changed |= dict.fromkeys(same, b"")
+        changed[same[0]] = entry + content
+
+    if not changed:
+        return b"".join((stored.content, *added))
+
+    # Few records change: what lies between them is taken as it is
+    parts, start = [], 0
+    for row in sorted(changed):
+        parts += [stored.content[start : row * _ENTRY], changed[row]]
+        start = (row + 1) * _ENTRY
+    return b"".join((*parts, stored.content[start:], *added))
+
+
+def _records(content: bytes) -> Records:
+    """Entries of paths and states, with the content digests that were read."""
+    return Records(content, 2 * TAG, _CONTENT)
+
+
+def _read(path: Path, key: CacheKey, *, empty: bool = False) -> Records:
+    """The records of a file; none where it is absent, damaged or sealed under another key, or none are wanted."""
+    if empty:
+        return _records(b"")
     try:
         with open_regular(path) as file:
             stored = file.read()
     except OSError:
-        return {}
-
-    content = key.unseal(stored, _HEADER)
-    del stored
-    if content is None:
-        return {}
+        return _records(b"")
 
     # What was sealed by this program has whole entries.
-    entries = {}
-    for start in range(0, len(content), _ENTRY):
-        entry = content[start : start + _ENTRY]
-        entries[entry[: 2 * TAG]] = entry[2 * TAG :]
-    return entries
+    content = key.unseal(stored, _HEADER)
+    del stored
+    return _records(content or b"")

@@ -14,6 +14,7 @@ from forgetmi.data.cache_key import CacheKey
 from forgetmi.data.decoded import AND
 from forgetmi.data.shard_file import ShardFile, recover, without_slots
 from forgetmi.data.shards import ENDING, Shard, Stored, read_shard
+from forgetmi.data.tag_table import TagPlaces
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class ShardFolder:
         # Where each image is, by the tag of its content; the shard being written has a number, too.
         self._held = held or ()
         self._shards: list[Shard | None] = []
-        self._places: dict[bytes, int] = {}
+        self._places = TagPlaces()
         self._unreadable = 0
         if held is None:
             self._read_folder()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forgetmi.core.model_names import SHORT_RETRAIN
 from forgetmi.evidence.record import Record
 
 _UNMEASURED = "never measured here"
+
+# Units of seconds
+CPU, DEVICE = "CPU s", "device s"
 
 
 @dataclass(frozen=True)
@@ -18,20 +21,23 @@ class Option:
 
     Args:
         way: In words.
-        cpu_seconds: CPU seconds a batch of requests costs; None = never measured.
+        seconds: What a batch of requests costs, in seconds of a device where one computed, else of processors; None =
+            never measured.
         share: Of one retraining; None = no retraining was measured.
         basis: Where the seconds come from.
         risk: In words.
         share_of_cheapest: Of the cheapest exact retraining that was measured, a short one or the recipe's own; None =
             no short one was (it is never guessed).
+        unit: Of the seconds: "device s" or "CPU s".
     """
 
     way: str
-    cpu_seconds: float | None
+    seconds: float | None
     share: float | None
     basis: str
     risk: str
     share_of_cheapest: float | None = None
+    unit: str = CPU
 
 
 def advise(
@@ -40,10 +46,12 @@ def advise(
     """Compare the ways to carry out a batch of requests, the cheapest first.
 
     Args:
-        records: Of runs on comparable data; their stages' CPU seconds are what is compared.
+        records: Of runs on comparable data, whose seconds are compared: where a device computed in some of them,
+            its seconds in those, and the others do not count.
         patients: How many patients the batch names.
         shards, slices: Of a SISA model, for the estimate where none was measured.
     """
+    records, unit = _comparable(records)
     retraining = measured_retraining(records)
     options = [retraining]
 
@@ -52,7 +60,7 @@ def advise(
     for kind in sorted(kinds):
         runs = [record for record in records if record.method.kind == kind]
         option = _measured(kind, runs, retraining)
-        if kind == "sisa" and option.cpu_seconds is None:
+        if kind == "sisa" and option.seconds is None:
             option = _estimated_sisa(retraining, patients=patients, shards=shards, slices=slices)
         options.append(option)
 
@@ -60,7 +68,23 @@ def advise(
     yardstick = _cheapest_exact(records, retraining)
     if yardstick:
         options = [_beside(option, yardstick) for option in options]
-    return sorted(options, key=_by_cost)
+    return sorted((replace(option, unit=unit) for option in options), key=_by_cost)
+
+
+def _comparable(records: Sequence[Record]) -> tuple[Sequence[Record], str]:
+    """Records whose costs are of one kind, and the unit of these: on a device processors only wait."""
+    on_device = [record for record in records if _after(record).get("device_seconds")]
+    return (on_device, DEVICE) if on_device else (records, CPU)
+
+
+def _after(record: Record) -> Mapping[str, float]:
+    """What the unlearning of a run cost."""
+    return record.cost[record.model("after").name]
+
+
+def _busy(cost: Mapping[str, float]) -> float:
+    """Seconds of the device where one was held, else of processors."""
+    return cost.get("device_seconds") or cost["cpu_seconds"]
 
 
 def sisa_share(patients: int, *, shards: int, slices: int) -> float:
@@ -91,12 +115,16 @@ def sisa_share(patients: int, *, shards: int, slices: int) -> float:
 
 def measured_retraining(records: Sequence[Record]) -> Option:
     """Retraining without the withdrawn patients, by the mean of all retrained models that runs made."""
+    records, unit = _comparable(records)
     seconds: list[float] = []
     for record in records:
         made_here = {
             model.name for model in record.models if model.role == "reference" and not model.given
         }
-        seconds += [cost["cpu_seconds"] for name, cost in record.cost.items() if name in made_here]
+        costs = [cost for name, cost in record.cost.items() if name in made_here]
+        if unit == DEVICE:
+            costs = [cost for cost in costs if cost.get("device_seconds")]
+        seconds += map(_busy, costs)
 
     # The mean stands for one retraining
     mean = _mean(seconds)
@@ -106,6 +134,7 @@ def measured_retraining(records: Sequence[Record]) -> Option:
         None if mean is None else 1.0,
         f"measured, mean of {len(seconds)} retrainings" if seconds else _UNMEASURED,
         "none from these patients: the new model never saw them; its results vary as between two trainings",
+        unit=unit,
     )
 
 
@@ -114,8 +143,8 @@ def _measured(kind: str, runs: Sequence[Record], retraining: Option) -> Option:
     seconds = _mean([_seconds(record) for record in runs])
 
     share = None
-    if seconds is not None and retraining.cpu_seconds:
-        share = seconds / retraining.cpu_seconds
+    if seconds is not None and retraining.seconds:
+        share = seconds / retraining.seconds
 
     basis = f"measured, mean of {len(runs)} runs" if runs else _UNMEASURED
     return Option(kind, seconds, share, basis, _risk(kind, runs))
@@ -123,16 +152,16 @@ def _measured(kind: str, runs: Sequence[Record], retraining: Option) -> Option:
 
 def _estimated_sisa(retraining: Option, *, patients: int, shards: int, slices: int) -> Option:
     """SISA, by the share of a measured retraining that it is expected to repeat."""
-    if retraining.cpu_seconds is None:
+    if retraining.seconds is None:
         return Option("sisa", None, None, _UNMEASURED, _risk("sisa", ()))
 
     # SISA repeats a part of a training: the expected share of the measured seconds
     share = sisa_share(patients, shards=shards, slices=slices)
-    seconds = share * retraining.cpu_seconds
+    seconds = share * retraining.seconds
     return Option(
         "sisa",
         seconds,
-        seconds / retraining.cpu_seconds if retraining.cpu_seconds else None,
+        seconds / retraining.seconds if retraining.seconds else None,
         f"estimated: {share:.2f} of a measured retraining is expected for {patients} patients, {shards} shards "
         f"of {slices} slices",
         _risk("sisa", ()),
@@ -155,7 +184,7 @@ def _risk(kind: str, runs: Sequence[Record]) -> str:
 
 
 def _cheapest_exact(records: Sequence[Record], retraining: Option) -> float | None:
-    """CPU seconds of the cheapest exact retraining; None where no short one was measured.
+    """Seconds of the cheapest exact retraining; None where no short one was measured.
 
     Runs with other options are kept apart: which number of epochs is good enough was chosen before (docs/benchmark.md).
     """
@@ -167,21 +196,21 @@ def _cheapest_exact(records: Sequence[Record], retraining: Option) -> float | No
 
     means = [_mean([_seconds(record) for record in runs]) for runs in by_options.values()]
     found = [mean for mean in means if mean is not None]
-    if found and retraining.cpu_seconds is not None:
-        found.append(retraining.cpu_seconds)
+    if found and retraining.seconds is not None:
+        found.append(retraining.seconds)
     return min(found, default=None)
 
 
 def _beside(option: Option, yardstick: float) -> Option:
     """The same with its share of the cheapest exact retraining, where it has seconds."""
-    if option.cpu_seconds is None:
+    if option.seconds is None:
         return option
-    return replace(option, share_of_cheapest=option.cpu_seconds / yardstick)
+    return replace(option, share_of_cheapest=option.seconds / yardstick)
 
 
 def _seconds(record: Record) -> float:
-    """CPU seconds of the unlearning of a run."""
-    return record.cost[record.model("after").name]["cpu_seconds"]
+    """Seconds of the unlearning of a run."""
+    return _busy(_after(record))
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -192,4 +221,4 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _by_cost(option: Option) -> tuple[bool, float]:
     """Measured ways first, by their seconds."""
-    return (option.cpu_seconds is None, option.cpu_seconds or 0.0)
+    return (option.seconds is None, option.seconds or 0.0)

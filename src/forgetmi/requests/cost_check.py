@@ -51,7 +51,7 @@ def checks(costs: MeasuredCosts, names: Sequence[str]) -> list[Checked]:
     """
     found = []
     for request, runs in _by_request(costs).items():
-        seconds = {run.method: run.cpu_seconds for run in runs if run.method in names}
+        seconds = {run.method: run.busy for run in runs if run.method in names}
         if set(seconds) != set(names):
             continue
         others = tuple(run for run in costs.runs if run not in runs)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from forgetmi.core.errors import Fault, SpecError
 from forgetmi.core.json_text import read_json
 from forgetmi.core.printable import quoted
-from forgetmi.core.serialization import from_plain
+from forgetmi.core.serialization import LATER, from_plain
+from forgetmi.requests.advise import CPU, DEVICE
 from forgetmi.requests.cost_line import CostLine, fit_line
 
 FORMAT = 1
@@ -48,7 +49,8 @@ class MeasuredRun:
         patients, seed, percent, draw: Of the generated cohort and its forget set.
         images, forgotten: Images the model was trained on, and those forgotten; 0 of a retraining.
         forgotten_patients: Patients who were forgotten.
-        cpu_seconds: What it took, > 0.
+        cpu_seconds: What it took of processors, > 0.
+        device_seconds: How long a device was held for it; 0 = none was.
     """
 
     method: str
@@ -61,6 +63,12 @@ class MeasuredRun:
     forgotten: int
     forgotten_patients: int
     cpu_seconds: float
+    device_seconds: float = field(default=0.0, metadata=LATER)
+
+    @property
+    def busy(self) -> float:
+        """Seconds of the device where one was held, else of processors."""
+        return self.device_seconds or self.cpu_seconds
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,11 @@ class CostLaw:
 
     costs: MeasuredCosts
     lines: Mapping[str, CostLine]
+
+    @property
+    def unit(self) -> str:
+        """Of the lines' seconds: "device s" or "CPU s"."""
+        return DEVICE if any(run.device_seconds for run in self.costs.runs) else CPU
 
     @property
     def images_per_patient(self) -> float:
@@ -127,7 +140,7 @@ def fitted(costs: MeasuredCosts) -> CostLaw:
         lines[method.name] = fit_line(
             [run.images for run in runs],
             [run.forgotten for run in runs],
-            [run.cpu_seconds for run in runs],
+            [run.busy for run in runs],
             name=method.name,
         )
     return CostLaw(costs, lines)
@@ -156,6 +169,12 @@ def _faults(costs: MeasuredCosts, where: str) -> list[Fault]:
         if not min(1, run.forgotten) <= run.forgotten_patients <= run.forgotten:
             why = "whoever is forgotten has an image of the forgotten ones"
             faults.append(Fault("the forgotten patients do not fit the images", place, why=why))
+        if not 0 <= run.device_seconds <= _MOST:
+            faults.append(Fault("a number is out of range", place, why="device_seconds is not"))
+    held = {run.device_seconds > 0 for run in costs.runs}
+    if len(held) > 1:
+        why = "seconds of a device and of processors make no line"
+        faults.append(Fault("some runs had a device and some had none", where=where, why=why))
     if not any(run.forgotten for run in costs.runs):
         faults.append(Fault("no run forgets anybody", where=f"{where}, runs"))
     return faults

@@ -120,7 +120,8 @@ def _choose(
     if forgotten >= options.images:
         do = "Give the images of the model in service with --images."
         raise SpecError(Fault("the batch has all images of the model", where="--images", do=do))
-    retraining = measured_retraining(records).cpu_seconds
+    measured = measured_retraining(records)
+    retraining = measured.seconds
     found = choose(
         law,
         records,
@@ -132,12 +133,13 @@ def _choose(
         retraining=retraining,
     )
 
+    unit = law.unit if retraining is None else measured.unit
     scaled = "unscaled: no retraining was measured here"
     if retraining is not None:
         scaled = f"x {found.scale:.2f}, by the retrainings measured here; shares and intervals are the law's own"
     echo(f"by the cost law, for {forgotten} of {options.images} images ({scaled}):")
     for choice in found.choices:
-        echo(printable(f"  {_line_of(choice, found)}"))
+        echo(printable(f"  {_line_of(choice, found, unit)}"))
 
     best = found.cheapest
     if best is None:
@@ -148,11 +150,11 @@ def _choose(
         echo(f"  {other.method} cannot be told from it: the intervals overlap.")
 
 
-def _line_of(choice: Choice, advice: CostAdvice) -> str:
+def _line_of(choice: Choice, advice: CostAdvice, unit: str) -> str:
     text = f"{choice.method}: -"
     if choice.cost is not None:
         cost, share = choice.cost, choice.cost.seconds / advice.retraining.seconds
-        text = f"{choice.method}: {cost.seconds:.0f} CPU s [{cost.low:.0f}, {cost.high:.0f}], "
+        text = f"{choice.method}: {cost.seconds:.0f} {unit} [{cost.low:.0f}, {cost.high:.0f}], "
         text += f"{share:.2f} of a retraining"
     if choice.why_not:
         text += f"; not to be chosen: {choice.why_not}"
@@ -175,7 +177,7 @@ def _state_of(ledger: Ledger) -> str:
 
 
 def _cost_line(way: Option) -> str:
-    cost = "-" if way.cpu_seconds is None else f"{way.cpu_seconds:.0f} CPU s"
+    cost = "-" if way.seconds is None else f"{way.seconds:.0f} {way.unit}"
     if way.share is not None:
         cost += f", {way.share:.2f} of a retraining"
     if way.share_of_cheapest is not None:
