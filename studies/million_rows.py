@@ -12,6 +12,8 @@ and of the processor.
 - index again: the same with a cache that has all films.
 - copies: three in a hundred patients withdraw; near-duplicates of their films and reports among all others.
 - audit: verdict on a method from the signals of an original, an unlearned and three retrained models.
+- verdict: of that what one channel costs: differences to three retrained models under 1,000 resamples of patients,
+  the share of memory removed, and a score for each forgotten patient; from one drawn number a patient and model.
 """
 
 from __future__ import annotations
@@ -121,6 +123,39 @@ def audit(folder: Path) -> str:
     return f"{len(sets.forget):,} forgotten films: {found.outcome}"
 
 
+def verdict(folder: Path) -> str:
+    """One channel of an audit, with as many patients as the table has; a fifth was never seen."""
+    from forgetmi.audit.delta import deltas
+    from forgetmi.audit.forget_draw import ForgetDraw
+    from forgetmi.audit.memory_removed import memory_removed
+    from forgetmi.evaluation.patients import score_patients
+
+    patients = len(np.load(folder / "stack.npy", mmap_mode="r")) // 4
+    members, never_seen = patients * 7 // 10 * 3 // 100, patients // 5
+    count = members + never_seen
+    draw = np.random.default_rng(2)
+    is_member = np.arange(count) < members
+    channel = ForgetDraw(
+        patient=np.arange(count),
+        members=members,
+        studies=draw.integers(1, 6, count),
+        label=draw.integers(0, CLASSES, count),
+        unlearned=draw.standard_normal(count),
+        original=draw.standard_normal(count) + is_member,
+        retrained=draw.standard_normal((3, count)),
+        correct=draw.random((4, count)),
+    )
+    found = deltas([channel], level=0.95, resamples=1000, seed=0)
+    memory_removed({"image": [channel]}, level=0.95, resamples=1000, seed=0)
+    score_patients(
+        unlearned=channel.unlearned,
+        retrained=channel.retrained,
+        studies=channel.studies,
+        forgotten=is_member,
+    )
+    return f"{members:,} forgotten, {never_seen:,} never seen: {found.unlearned.value:+.3f}"
+
+
 def model(cohort: Cohort, draw: Any, seen: Any) -> Any:
     """Signals of a model that remembers some rows a little."""
     from forgetmi.core.signals import Signals
@@ -163,7 +198,13 @@ def measured(title: str, work: Callable[[Path], str], folder: Path, rows: int) -
     )
 
 
-STEPS = {"index": index, "index again": index, "copies": copies, "audit": audit}
+STEPS = {
+    "index": index,
+    "index again": index,
+    "copies": copies,
+    "audit": audit,
+    "verdict": verdict,
+}
 
 
 def main() -> None:

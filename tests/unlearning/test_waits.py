@@ -13,6 +13,7 @@ from forgetmi.core.batch import Outputs
 from forgetmi.core.devices import steps_between_reads
 from forgetmi.core.errors import MethodError
 from forgetmi.data.loaders import Loader
+from forgetmi.methods.cf_k import CFk
 from forgetmi.methods.fine_tune import FineTune
 from forgetmi.methods.forget_mi import ForgetMI
 from forgetmi.methods.undo import Undo
@@ -75,11 +76,25 @@ def test_twice_as_many_steps_wait_no_more_often(small: Any, method: Any) -> None
     assert often == seldom
 
 
+def test_outputs_of_frozen_layers_are_looked_up_without_a_wait(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filling their table waits once a batch; the epochs that read it do not."""
+    # The card that is not there has no other types to compute in
+    monkeypatch.setattr("torch.is_autocast_enabled", lambda kind: False)
+    of_an_epoch = []
+    for batch_size in (4, 2):
+        _, short = waits(small, CFk(epochs=2), batch_size=batch_size)
+        _, longer = waits(small, CFk(epochs=3), batch_size=batch_size)
+        of_an_epoch.append(longer - short)
+    assert of_an_epoch[0] == of_an_epoch[1]
+
+
 def test_a_training_waits_once_an_epoch_for_its_steps_and_once_for_their_means(
     small: Any,
 ) -> None:
-    for batch_size in (4, 2):
-        recipe = Recipe(epochs=2, batch_size=batch_size)
+    for batch_size, shift in ((4, 0.0), (2, 0.0), (2, 3.0)):
+        recipe = Recipe(epochs=2, batch_size=batch_size, shift=shift)
         loader = Loader(small.prepared.records, np.arange(8), batch_size=batch_size, seed=0)
         with fake_card() as card:
             model = build(small.prepared.spec, seed=0).to(CARD)

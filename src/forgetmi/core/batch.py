@@ -26,6 +26,7 @@ class Batch:
         study: Int64[b], equal for images that share a report.
         row: Int64[b], row in the cohort.
         present: Bool[b] by modality, whether each sample has it; a modality that is not named is there for all.
+        numbers: The rows as plain numbers, where whoever made the batch knew them; None = ask the device.
     """
 
     inputs: Mapping[str, Inputs]
@@ -33,6 +34,7 @@ class Batch:
     study: Tensor
     row: Tensor
     present: Mapping[str, Tensor] = field(default_factory=dict)
+    numbers: tuple[int, ...] | None = None
 
     @classmethod
     def image_text(
@@ -56,6 +58,10 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.label.shape[0])
+
+    def plain_rows(self) -> list[int]:
+        """Row of each sample in the cohort, read from the device only where nobody knows them."""
+        return self.row.tolist() if self.numbers is None else list(self.numbers)
 
     @property
     def image(self) -> Tensor:
@@ -93,7 +99,7 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """The same batch on another device."""
-        return self.each(lambda tensor: tensor.to(device))
+        return replace(self.each(lambda tensor: tensor.to(device)), numbers=self.numbers)
 
     def select(self, samples: Tensor | slice) -> Batch:
         """Some samples of the batch, by their places in it."""

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import numpy as np
@@ -137,7 +137,8 @@ class Feed:
             # A film that is not there stays black
             if IMAGE in batch.present:
                 images = images * batch.present[IMAGE][:, None, None, None]
-        return batch.with_inputs(**{IMAGE: images})
+        batch = batch.with_inputs(**{IMAGE: images})
+        return replace(batch, numbers=tuple(ahead.rows.tolist()))
 
     def _copied(self, batch: Batch) -> Batch:
         """The batch on the device; nothing waits for the copies but what reads them."""

@@ -72,7 +72,7 @@ class Prefix:
             batch: The samples.
             values: Float[b, ...], their outputs.
         """
-        rows = batch.row.tolist()
+        rows = batch.plain_rows()
         padded = self.of_texts and values.ndim == 3
         lengths = batch.mask.sum(1).tolist() if padded else [None] * len(rows)
         for row, value, length in zip(rows, values.cpu(), lengths, strict=True):
@@ -87,7 +87,7 @@ class Prefix:
         Raises:
             KeyError: A row is not stored.
         """
-        rows = batch.row.tolist()
+        rows = batch.plain_rows()
         values = pad_sequence([self._values[row] for row in rows], batch_first=True)
 
         # As long as the batch's longest text. The step after the last layer reads the first token alone, whatever

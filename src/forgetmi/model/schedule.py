@@ -58,7 +58,7 @@ def shifted(batch: Batch, *, std: float, seed: int, epoch: int) -> Batch:
     shifted_images = torch.zeros_like(batch.image)
     height, width = batch.image.shape[2:]
 
-    for number, row in enumerate(batch.row.tolist()):
+    for number, row in enumerate(batch.plain_rows()):
         # The draw depends on the sample's row alone, not on its place in the batch.
         generator = numpy_generator(seed, "train", "shift", epoch, row)
         drawn_down, drawn_across = generator.normal(0.0, std, 2)
