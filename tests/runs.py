@@ -24,7 +24,7 @@ SMALL = RunSpec(
     images=ImagePreprocessing(size=32),
     text=TextSpec(min_patients=2),
     model=Architecture(
-        stem_width=8, widths=(8, 16, 16), hidden=16, heads=2, layers=1, intermediate=32
+        stem_width=8, widths=(8, 16), blocks=1, hidden=16, heads=2, layers=1, intermediate=32
     ),
     training=Recipe(epochs=2),
     method=ForgetMI(epochs=2),
@@ -35,14 +35,17 @@ SMALL = RunSpec(
     audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
 )
 
-# The shortest run that leaves everything a record names: models, audit, duplicates, report.
+# The shortest run that leaves everything a record names: models, audit, duplicates, report. Of the attacks one that
+# needs nothing, one that needs retrained models and one that needs relearning; `SMALL` declares all.
 TINY = dataclasses.replace(
     SMALL,
     training=Recipe(epochs=1),
     method=ForgetMI(epochs=1),
     retrains=2,
     resamples=20,
-    audit=AuditSpec(rule=Rule(resamples=200), relearn_epochs=2),
+    audit=AuditSpec(
+        rule=Rule(resamples=200), attacks=("population", "relearn", "rmia"), relearn_epochs=2
+    ),
     request=RequestSpec(id="R0001", ground="consent withdrawn", sign_off="privacy officer"),
 )
 

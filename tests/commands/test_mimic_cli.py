@@ -102,21 +102,13 @@ def leaks(text: str, tree: Path) -> list[str]:
     return [one for one in cells if one in text]
 
 
-def test_what_is_made_can_be_run_as_it_says(made: Path, tmp_path: Path, capsys: Any) -> None:
-    words = ["run", "--spec", str(made / "spec.yaml"), "--out", str(tmp_path / "run"), *SMALL]
-    assert main(words) == 0
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert not leaks(page, made)
-    assert "report.html" in capsys.readouterr().out
-    assert (tmp_path / "run" / "duplicates.json").exists()
-
-
-def test_later_epochs_and_later_runs_read_no_dicom_file(
-    tree: Path,
+def test_what_is_made_can_be_run_as_it_says_and_later_runs_read_no_dicom_file(
+    made: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
-    films = sorted(tree.rglob("*.dcm"))
+    films = sorted(made.rglob("*.dcm"))
     for path in films:
         os.utime(path, (1e9, 1e9))  # a file just written is not taken on trust
     decoded: list[str] = []
@@ -128,18 +120,24 @@ def test_later_epochs_and_later_runs_read_no_dicom_file(
     def refusing(*_: object) -> Decoded:
         raise AssertionError("a DICOM file was read again")
 
+    # Two epochs read every film once at the model's size, and once for the search of copies
     monkeypatch.setenv("FORGETMI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(image_file_module, "read_image", counting)
-    words = [*options(tree), *SMALL, "--training.epochs", "2"]
-    assert main(["run", *words, "--out", str(tmp_path / "first")]) == 0
-    assert Counter(decoded) == {
-        str(path): 2 for path in films
-    }  # at the model's size, and for the search of copies
+    out = tmp_path / "run"
+    words = ["run", "--spec", str(made / "spec.yaml"), "--out", str(out), *SMALL]
+    assert main([*words, "--training.epochs", "2"]) == 0
+    assert Counter(decoded) == {str(path): 2 for path in films}
+    page = (out / "report.html").read_text()
+    assert not leaks(page, made)
+    assert "report.html" in capsys.readouterr().out
+    assert (out / "duplicates.json").exists()
+
+    # Another training of the same films reads none of them
     monkeypatch.setattr(image_file_module, "read_image", refusing)
     monkeypatch.setattr(image_file_module.ImageFile, "_file_content", property(refusing))
-    trained = ["train", *options(tree), *SMALL[:19], *SMALL[-2:], "--seed", "1"]
+    trained = ["train", *options(made), *SMALL[:19], *SMALL[-2:], "--seed", "1"]
     assert main([*trained, "--out", str(tmp_path / "second")]) == 0
-    one, two = tmp_path / "first" / "models" / "original", tmp_path / "second"
+    one, two = out / "models" / "original", tmp_path / "second"
     assert checkpoint.load(one).digest != checkpoint.load(two).digest
 
 

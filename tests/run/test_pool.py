@@ -53,6 +53,8 @@ from tests.runs import TINY, of_service, unnamed
 def judged(signed_run: Path, pool: Path) -> Path:
     """A run whose references come from the pool."""
     spec = dataclasses.replace(of_service(signed_run), references=pool, request=TINY.request)
+    attacks = (*TINY.audit.attacks, "representation_residual")
+    spec = dataclasses.replace(spec, audit=dataclasses.replace(TINY.audit, attacks=attacks))
     root = pool.parent / "judged"
     finish(spec, root, command=["forgetmi", "run"])
     return root

@@ -31,7 +31,7 @@ SPEC = replace(SMALL, method=CFk(epochs=1), retrains=0, split_seed=9)
 PARAMETERS: dict[str, Any] = {
     "training.bf16": True,
     "training.decay_all": False,
-    "model.widths": [8, 16],
+    "model.widths": [4, 8],
     "split_seed": None,
     "method.lr": 1e-05,
     "method.epochs": 7,
