@@ -15,7 +15,10 @@ from forgetmi.audit.expectation import expectation, sentences
 from forgetmi.audit.memory_removed import NO_MEMORY, MemoryRemoved
 from forgetmi.audit.rule import Rule
 from forgetmi.audit.verdict import ChannelVerdict, Outcome
+from forgetmi.core.carrier import COVERS
 from forgetmi.evidence.request import RequestSpec, Withdrawal
+from forgetmi.methods.s3t import S3T
+from forgetmi.methods.sisa import Sisa
 from forgetmi.report import rendering
 from forgetmi.report.content import ReportFacts
 from forgetmi.report.pages import render_engineer, render_letter, render_report, write_report
@@ -296,7 +299,19 @@ def test_a_retrained_model_is_said_to_be_one(bare: ReportFacts) -> None:
     exact = replace(bare, method=replace(bare.method, exact=True))
     letter = text_of(render_letter(exact))
     assert "without the radiographs and reports that are filed under your name." in letter
+    assert "trained the program again from the beginning" in letter
     assert "with the aim" not in letter
+
+
+def test_what_left_parts_as_they_were_is_not_called_training_again(bare: ReportFacts) -> None:
+    """Exact all the same: shards trained again, blocks switched off, new heads on towers that saw nobody."""
+    exact = replace(bare.method, exact=True)
+    heads = replace(bare, method=exact, options={**bare.options, COVERS: "heads only"})
+    for facts in (replace(bare, method=Sisa.info), replace(bare, method=S3T.info), heads):
+        letter = text_of(render_letter(facts))
+        assert "again from the beginning" not in letter
+        assert "The parts that stayed had never learnt from them." in letter
+        assert "with the aim" not in letter
 
 
 def test_headings_labels_and_tab_order(bare: ReportFacts) -> None:
