@@ -84,7 +84,6 @@ CASES = {
         *(Case("forget_mi", carrier) for carrier in ("full", "last", LORA)),
         Case("forget_mi", LORA, 10),
         *(Case("undo", carrier) for carrier in ("full", LORA, "last", "heads")),
-        *(Case("calibrated_consensus", carrier) for carrier in ("full", LORA)),
     ),
 }
 
