@@ -26,6 +26,12 @@ def test_it_reads_the_retained_alone_as_often_as_it_has_epochs(small: Any, unlea
     assert trace.samples == {"retain": len(small.partition.retain)}
 
 
+def test_told_no_epochs_it_takes_a_share_of_the_recipe_s(small: Any, unlearn: Any) -> None:
+    """A model that took long to train is not replaced by one that was trained for a moment."""
+    trace = unlearn(ShortRetrain(), recipe=Recipe(epochs=4)).trace
+    assert trace.samples == {"retain": 2 * len(small.partition.retain)}
+
+
 def test_no_epochs_are_refused() -> None:
     with pytest.raises(MethodError, match="at least 1"):
         ShortRetrain(train_epochs=0)

@@ -20,7 +20,7 @@ from forgetmi.unlearning.echo import echo
 from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.original import TrainingTask, watched
-from forgetmi.unlearning.schedule import shortened
+from forgetmi.unlearning.schedule import passes, shortened
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Rewind:
             original is trained.
         largest_echo: Largest AUC of the checkpoint's loss, between retained and validation patients of the same label,
             .5 to 1; with 1 nothing is measured and no validation patient read.
-        train_epochs: Passes over the retain set, >= 1.
+        train_epochs: Passes over the retain set, >= 1; None = three eighths of the recipe's.
         warmup: Share of the steps with rising learning rate, 0 to 1.
         decay: Share of the steps with falling learning rate, 0 to 1; at most 1 together with warmup.
         renew: Whether new early checkpoints are made for the next request, from the untrained model on the retained
@@ -76,13 +76,13 @@ class Rewind:
 
     kept: tuple[Epochs, ...] = (2,)
     largest_echo: Share = 0.60
-    train_epochs: Epochs = 6
+    train_epochs: Epochs | None = None
     warmup: float = 0.0
     decay: float = 0.5
     renew: bool = True
 
     def __post_init__(self) -> None:
-        if self.train_epochs < 1 or any(epoch < 1 for epoch in self.kept):
+        if self.train_epochs == 0 or any(epoch < 1 for epoch in self.kept):
             raise MethodError(
                 Fault("train_epochs and each of kept must be at least 1", where="rewind")
             )
@@ -109,9 +109,8 @@ class Rewind:
         student = restored(model, state)
         reset_statistics(student)
 
-        recipe = shortened(
-            context.recipe, epochs=self.train_epochs, warmup=self.warmup, decay=self.decay
-        )
+        epochs = passes(self.train_epochs, context.recipe, share=0.375)
+        recipe = shortened(context.recipe, epochs=epochs, warmup=self.warmup, decay=self.decay)
         context.train(student, loaders.retain, recipe=recipe, moments=state["moments"])
 
         # The next request finds no state that saw the forgotten.

@@ -12,7 +12,7 @@ from forgetmi.model.net_module import NetModule
 from forgetmi.unlearning.context import Context
 from forgetmi.unlearning.info import MethodInfo, Moves
 from forgetmi.unlearning.loaders import GuardedLoaders
-from forgetmi.unlearning.schedule import shortened
+from forgetmi.unlearning.schedule import passes, shortened
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class ShortRetrain:
     cheapest exact retraining.
 
     Args:
-        train_epochs: Passes over the retain set, >= 1. A benchmark of several lengths finds the fewest whose validation
-            AUC is within .01 of the original's (docs/benchmark.md).
+        train_epochs: Passes over the retain set, >= 1; None = three eighths of the recipe's. A benchmark of several
+            lengths finds the fewest whose validation AUC is within .01 of the original's (docs/benchmark.md).
         warmup: Share of the steps with rising learning rate, 0 to 1.
         decay: Share of the steps with falling learning rate, 0 to 1; at most 1 together with warmup.
 
@@ -54,18 +54,17 @@ class ShortRetrain:
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
     moves: ClassVar[Moves] = "afresh"
 
-    train_epochs: Epochs = 6
+    train_epochs: Epochs | None = None
     warmup: float = 0.0
     decay: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.train_epochs < 1:
+        if self.train_epochs == 0:
             raise MethodError(Fault("train_epochs must be at least 1", where="short_retrain"))
 
     def apply(self, model: NetModule, loaders: GuardedLoaders, context: Context) -> NetModule:
         """Run the method; see the class."""
-        recipe = shortened(
-            context.recipe, epochs=self.train_epochs, warmup=self.warmup, decay=self.decay
-        )
+        epochs = passes(self.train_epochs, context.recipe, share=0.375)
+        recipe = shortened(context.recipe, epochs=epochs, warmup=self.warmup, decay=self.decay)
         fresh = context.fresh_model(context.fresh_seed)
         return context.train(fresh, loaders.retain, recipe=recipe, seed=context.fresh_seed)

@@ -22,7 +22,7 @@ from forgetmi.unlearning.loaders import GuardedLoaders
 from forgetmi.unlearning.loop import unimodal
 from forgetmi.unlearning.losses import head_distillation, normalised_distance
 from forgetmi.unlearning.mixture import mix
-from forgetmi.unlearning.schedule import Schedule, scheduled
+from forgetmi.unlearning.schedule import Schedule, passes, scheduled
 from forgetmi.unlearning.teacher import OutputTable, frozen, outputs_of
 
 
@@ -45,7 +45,7 @@ class Undo:
         labels: Whether the model's own training loss on the retained is part of the objective.
         embedding: Weight of the distance between the student's and the teacher's normalised embeddings, averaged over
             the modalities, >= 0; 0 = not computed.
-        train_epochs: Passes over the retain set, >= 0; 0 leaves the mixture as it is.
+        train_epochs: Passes over the retain set, >= 0; 0 leaves the mixture as it is, None = a quarter of the recipe's.
         schedule: Learning rate: recipe (the recipe's warm-up and decay, over these epochs) or constant.
 
     Source: Lee et al. 2025 (arXiv 2506.06278), who distil a suppressed language model into a noised copy of itself;
@@ -85,7 +85,7 @@ class Undo:
     kl: Weight = 1.0
     labels: bool = True
     embedding: Weight = 0.0
-    train_epochs: Epochs = 4
+    train_epochs: Epochs | None = None
     schedule: Schedule = "recipe"
 
     def __post_init__(self) -> None:
@@ -117,10 +117,11 @@ class Undo:
 
         # The teacher's outputs for the retained, where they are a goal.
         goal: OutputTable | None = None
-        if self.train_epochs and (self.kl or self.embedding):
+        epochs = passes(self.train_epochs, context.recipe, share=0.25)
+        if epochs and (self.kl or self.embedding):
             goal = outputs_of(teacher, retain, retain.rows, context.cached)
 
-        recipe = scheduled(context.recipe, epochs=self.train_epochs, schedule=self.schedule)
+        recipe = scheduled(context.recipe, epochs=epochs, schedule=self.schedule)
         if goal is None:
             return context.train(student, retain, recipe=recipe, seed=context.fresh_seed)
 

@@ -11,6 +11,23 @@ from forgetmi.model.recipe import Recipe
 Schedule = Literal["constant", "recipe"]
 
 
+def passes(chosen: int | None, recipe: Recipe, *, share: float) -> int:
+    """How many epochs a method trains for: as many as were chosen, or a share of the original's, at least one.
+
+    Args:
+        chosen: Passes over the retain set; None = a share of the recipe's.
+        recipe: The original's.
+        share: Of the recipe's epochs, above 0 and at most 1.
+
+    Examples:
+        >>> passes(None, Recipe(epochs=16), share=0.25), passes(None, Recipe(epochs=80), share=0.25)
+        (4, 20)
+        >>> passes(3, Recipe(epochs=80), share=0.25)
+        3
+    """
+    return max(1, round(share * recipe.epochs)) if chosen is None else chosen
+
+
 def shortened(recipe: Recipe, *, epochs: int, warmup: float, decay: float) -> Recipe:
     """The recipe with another number of epochs, warm-up and decay.
 
