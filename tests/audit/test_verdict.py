@@ -439,7 +439,8 @@ def test_reference_patients_are_never_seen_ones(
 def test_separation_some_resamples_at_a_time_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     r = np.random.default_rng(3)
     members, never = np.round(r.normal(size=9), 1), np.round(r.normal(size=31), 1)
-    inside, outside = r.integers(0, 4, (50, 9)), r.integers(0, 4, (50, 31)).astype(np.uint8)
+    inside = r.integers(0, 4, (50, 9)).astype(np.float64)
+    outside = r.integers(0, 4, (50, 31)).astype(np.uint8)
     matched = r.random(31)
 
     # Each pair by itself

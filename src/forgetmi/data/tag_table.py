@@ -136,7 +136,7 @@ class Digests(MutableMapping[int, bytes]):
     """
 
     def __init__(self, count: int) -> None:
-        self.values = np.zeros((count, 32), np.uint8)
+        self._digests = np.zeros((count, 32), np.uint8)
         self._known = np.zeros(count, bool)
 
     def __len__(self) -> int:
@@ -148,11 +148,11 @@ class Digests(MutableMapping[int, bytes]):
     def __getitem__(self, number: int) -> bytes:
         if not self._known[number]:
             raise KeyError(number)
-        return self.values[number].tobytes()
+        return self._digests[number].tobytes()
 
     def __setitem__(self, number: int, digest: bytes) -> None:
-        self.values[number] = np.frombuffer(digest, np.uint8)
+        self._digests[number] = np.frombuffer(digest, np.uint8)
         self._known[number] = True
 
     def __delitem__(self, number: int) -> None:
-        self.values[number], self._known[number] = 0, False
+        self._digests[number], self._known[number] = 0, False

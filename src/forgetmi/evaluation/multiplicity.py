@@ -15,7 +15,7 @@ _REMEMBERED = 2**27  # bytes of earlier resamples that are kept
 _AT_ONCE = 2_000_000  # numbers that are drawn at once, 8 bytes each
 
 # Resamples by what they follow from: every model and channel of an audit is measured on the same ones
-_EARLIER: OrderedDict[tuple[str, int, int], tuple[Counts, dict[str, Any]]] = OrderedDict()
+_EARLIER: OrderedDict[tuple[str, int, int], tuple[Counts, Any]] = OrderedDict()
 _EARLIER_LOCK = Lock()
 
 

@@ -37,7 +37,8 @@ def places_among(
         other_count, other_score: Int[m], Float[m], of the never-seen.
         nearest: With how many each is compared, 1 to m; all with an equal count are included.
     """
-    places = Places(*(np.empty(len(count)) for _ in range(3)), np.empty(len(count), np.int64))
+    shares = [np.empty(len(count)) for _ in range(3)]
+    places = Places(shares[0], shares[1], shares[2], np.empty(len(count), np.int64))
 
     # Some patients at a time, so that memory does not grow with their number
     step = max(1, _BLOCK // len(other_count))

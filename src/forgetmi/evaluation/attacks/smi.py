@@ -161,7 +161,7 @@ class Smi:
             forgotten @ basis,
             Moments.of(retained @ basis),
             Moments.of(never_seen @ basis),
-            sample.multiplicity,
+            sample.multiplicity.astype(np.float64),
         )
         bounds, why = interval(shares, patients=len(forgotten))
         return AttackOutput(
