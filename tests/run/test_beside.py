@@ -21,6 +21,7 @@ from forgetmi.run.beside import (
     compared,
     judge_second,
     make_second,
+    second_cpu_seconds,
     second_folder,
     second_jobs,
 )
@@ -99,6 +100,7 @@ def test_the_table_has_both_methods_and_the_runs_own_numbers(both: RunDirectory)
     printed = summary([evaluation], [3], [], table=table)
     assert "UNDO" in printed.splitlines()[0]
     assert compared(TINY, both) is None
+    assert second_cpu_seconds(BOTH, both) > 0 == second_cpu_seconds(TINY, both)
 
 
 def test_the_second_is_judged_as_the_first(both: RunDirectory, data: OpenedRun) -> None:

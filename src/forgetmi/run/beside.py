@@ -230,6 +230,11 @@ def compared(spec: RunSpec, directory: RunDirectory) -> SideBySide | None:
     return side_by_side(first, second, retraining)
 
 
+def second_cpu_seconds(spec: RunSpec, directory: RunDirectory) -> float:
+    """Processor seconds of the second method's unlearning; 0 without one."""
+    return cost_of(second_folder(directory, spec), UNLEARNED).cpu_seconds if spec.beside else 0.0
+
+
 def _stored_outcome(folder: RunDirectory) -> str:
     """What the rule said of the second method."""
     values = read_json(folder.root / _VERDICT, what="the verdict", do="Restore the file.")

@@ -13,7 +13,7 @@ from forgetmi.report.manifest import write_manifest
 from forgetmi.report.pages import write_report
 from forgetmi.run.absolute_paths import absolute
 from forgetmi.run.audit_stage import notice
-from forgetmi.run.beside import compared
+from forgetmi.run.beside import compared, second_cpu_seconds
 from forgetmi.run.console import ProgressDisplay, echo, summary
 from forgetmi.run.costs import cost_of, retraining_cost, total_cpu_seconds
 from forgetmi.run.directory import RunDirectory
@@ -75,6 +75,7 @@ def finish(
     # What the terminal shows
     seconds = time.perf_counter() - started
     cpu_seconds = total_cpu_seconds(spec, run.directory)
+    cpu_seconds += second_cpu_seconds(spec, run.directory)
     table = compared(spec, run.directory)
     echo(summary([run.evaluation], [spec.seed], costs(spec, run), table=table))
     echo(
