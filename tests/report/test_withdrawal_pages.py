@@ -357,7 +357,10 @@ def test_colours_have_the_contrast_that_text_needs() -> None:
     style = (rendering.TEMPLATES / "page.css").read_text(encoding="utf-8")
     assert contrast("#fff", "#000000") == pytest.approx(21)
 
-    themes = [dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", block)) for block in re.findall(r":root \{([^}]*)\}", style)]
+    themes = [
+        dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", block))
+        for block in re.findall(r":root \{([^}]*)\}", style)
+    ]
     assert len(themes) == 2, "light, then dark"
     for colours in themes:
         for text in ("ink", "muted", "accent", "warm"):
