@@ -59,13 +59,13 @@ def weighed(browser: Any, name: str, path: Path) -> Weight:
     """
     loaded = []
     for _ in range(LOADS):
-        page, requests, complaints = _opened(browser, path, DESKTOP)
+        page, _, _ = _opened(browser, path, DESKTOP)
         loaded.append(page.evaluate(_READY))
-        elements = page.evaluate("document.getElementsByTagName('*').length")
         page.context.close()
 
     # A phone alone shows what is too wide
-    page, _, _ = _opened(browser, path, PHONE)
+    page, requests, complaints = _opened(browser, path, PHONE)
+    elements = page.evaluate("document.getElementsByTagName('*').length")
     over = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
