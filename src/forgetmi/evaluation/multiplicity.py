@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Counts = npt.NDArray[np.unsignedinteger]
 
-_REMEMBERED = 2**27  # bytes of earlier resamples that are kept
+_REMEMBERED = 2**26  # bytes of earlier resamples that are kept
 _AT_ONCE = 2_000_000  # numbers that are drawn at once, 8 bytes each
 
 # Resamples by what they follow from: every model and channel of an audit is measured on the same ones
