@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from forgetmi.core.errors import ForgetMIError, MethodError, SpecError
@@ -229,3 +230,10 @@ def test_an_interrupt_drops_the_files_of_jobs_that_are_out_of_the_queue(
     with pytest.raises(KeyboardInterrupt):
         run_all([Job("one", light_jobs.fail, ())], SLURM)
     assert bool(left(tmp_path)) != answers
+
+
+def test_jobs_of_long_arrays_that_differ_in_the_middle_have_other_files() -> None:
+    one, other = np.zeros(5000), np.zeros(5000)
+    other[2500] = 1e-12
+    assert token_of(Job("a", print, (one,))) != token_of(Job("a", print, (other,)))
+    assert token_of(Job("a", print, (one,))) == token_of(Job("a", print, (one.copy(),)))

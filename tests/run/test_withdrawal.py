@@ -298,11 +298,11 @@ def test_what_was_expected_is_stored_before_the_run(
     assert stored_expectation(out) == tuple(expected["sentences"])
 
 
-@pytest.mark.parametrize("who", ["held", "strangers"])
+@pytest.mark.parametrize("who", ["held", "held and stranger"])
 def test_nobody_trained_on_is_closed_without_a_run(
     who: str, hospital: Hospital, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = hospital.held[:2] if who == "held" else ["stranger-1", "stranger-2"]
+    named = [hospital.held[0], hospital.held[1] if who == "held" else "stranger-1"]
     words = hospital.words(hospital.list(*named))
     for message in ("no run was made", "answered before"):  # given again, nothing is entered
         assert main(words) == 0
@@ -311,7 +311,28 @@ def test_nobody_trained_on_is_closed_without_a_run(
         (entry,) = hospital.ledger.entries()
         assert entry.state == "closed"
         assert "nothing to unlearn" in hospital.ledger.history(1)[-1][2]
-    assert len(entry.never_trained if who == "held" else entry.absent) == 2
+    assert (len(entry.never_trained), len(entry.absent)) == ((2, 0) if who == "held" else (1, 1))
+
+
+def test_a_list_of_strangers_alone_is_not_taken_for_done(
+    hospital: Hospital, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong column or another hospital's list looks like this: nobody may be told that they were forgotten."""
+    assert main(hospital.words(hospital.list("stranger-1", "stranger-2"))) == 2
+    said = capsys.readouterr().err
+    assert "nobody it names is in this cohort" in said
+    assert "stranger" not in said
+    assert not (hospital.folder / "out").exists()
+    assert not (hospital.folder / "l.sqlite").exists()
+
+
+def test_strangers_beside_others_stay_open(
+    hospital: Hospital, verdict: Callable[[str], list[Any]]
+) -> None:
+    verdict("FORGOTTEN")
+    rows = (f"{hospital.trained[0]},A", "stranger-1,B")
+    assert main(hospital.words(hospital.list(*rows, columns=",request"))) == 0
+    assert [entry.state for entry in hospital.ledger.entries()] == ["closed", "open"]
 
 
 def test_one_batch_of_several_requests(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
+
+import numpy as np
 
 from forgetmi.core.errors import Fault, ForgetMIError
 from forgetmi.core.files import private_folder, write_bytes, write_text
@@ -55,7 +58,11 @@ class Sent:
 def token_of(job: Job) -> str:
     """A name for a job's files that the same job has in every process."""
     work = f"{job.work.__module__}.{job.work.__qualname__}"
-    return hashlib.sha256(f"{work}\0{job.name}\0{job.arguments!r}".encode()).hexdigest()[:32]
+
+    # numpy leaves out the middle of long arrays, and digits, unless it is told not to
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+        arguments = repr(job.arguments)
+    return hashlib.sha256(f"{work}\0{job.name}\0{arguments}".encode()).hexdigest()[:32]
 
 
 @final

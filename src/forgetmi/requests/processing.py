@@ -120,7 +120,8 @@ def gather_entries(
         reason = _why_left_out(entry, kind, standings)
         if reason:
             notes.append(f"{entry.name} is left out: {reason}")
-            if standings and len(never) + len(not_there) == len(digests):
+            # A list of strangers alone may be of another hospital, or its column the wrong one: a person decides
+            if never and len(never) + len(not_there) == len(digests):
                 words = _nothing_to_unlearn(standings, cohort)
                 nothing.append(NothingToUnlearn(entry, words, never, not_there, as_cohort))
             continue
