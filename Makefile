@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test test-all test-shaken test-wheel docs docs-serve lint format clean
+.PHONY: demo test test-all test-shaken test-browser test-wheel docs docs-serve lint format clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ $(VENV)/.docs: $(VENV)/.core
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) '$(TORCH)' -e '.[docs]'
 	touch $@
 
+$(VENV)/.browser: $(VENV)/.test $(VENV)/.docs
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c $(CONSTRAINTS) '$(TORCH)' -e '.[browser]'
+	touch $@
+
 demo: $(VENV)/.core
 	$(BIN)/forgetmi demo
 
@@ -36,6 +40,11 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal --hypothesis-profile thorough
+
+# Pages and site in the system's Chromium: sorting, filtering, both themes, barriers, requests to a network.
+test-browser: $(VENV)/.browser
+	$(BIN)/python -m pytest tests/report/test_pages_in_browser.py tests/benchmark/test_page_in_browser.py \
+		tests/test_site_in_browser.py
 
 # The wheel in a fresh environment, away from the checkout: the demo, then the tests.
 test-wheel:
