@@ -211,6 +211,17 @@ def test_a_retrained_model_that_saw_them_is_refused(signed_run: Path) -> None:
     load_data(dataclasses.replace(TINY, given=right))
 
 
+def test_of_a_retrained_model_that_names_nobody_it_is_said(
+    signed_run: Path, tmp_path: Path
+) -> None:
+    models = signed_run / "models"
+    elsewhere = unnamed(models / "retrain-0", tmp_path / "elsewhere")
+    for retrained, trusted in ((models / "retrain-0", 0), (elsewhere, 1)):
+        given = GivenModels(models / "original", (retrained,))
+        _, sets = load_data(dataclasses.replace(TINY, given=given))
+        assert sum("taken on trust" in note for note in sets.notes) == trusted
+
+
 def test_a_retrained_model_under_another_key_is_refused(signed_run: Path) -> None:
     """Its digests fit nobody, so that one that was trained on the forgotten would pass for a reference."""
     given = GivenModels(

@@ -159,8 +159,13 @@ def patients_after(
     return patients_of(cohort, partition, trained=partition.retain, forgotten=partition.forget)
 
 
-def check_retrained(checkpoints: Sequence[Path], cohort: Cohort, partition: Partition) -> None:
+def check_retrained(
+    checkpoints: Sequence[Path], cohort: Cohort, partition: Partition
+) -> tuple[str, ...]:
     """Refuse given retrained models that have seen somebody they must not have seen, as far as they say.
+
+    Returns:
+        What has to be taken on trust: one note for each model that does not say whom it was trained on.
 
     Raises:
         SpecError: One was trained on forgotten or never-seen patients, or names its patients under another key.
@@ -169,10 +174,14 @@ def check_retrained(checkpoints: Sequence[Path], cohort: Cohort, partition: Part
     never_seen = np.concatenate([partition.rows(name) for name in NEVER_SEEN])
     held_out = {*map(str, cohort.patient[never_seen])}
 
-    faults = []
+    faults, notes = [], []
     for checkpoint in checkpoints:
         known = patients_in(checkpoint)
         if known is None:
+            notes.append(
+                f"{checkpoint.name}, given as retrained, does not say whom it was trained on: that it never saw the "
+                "forgotten is taken on trust"
+            )
             continue
 
         # Digests of another key or rule fit nobody, whoever the model was trained on
@@ -201,6 +210,7 @@ def check_retrained(checkpoints: Sequence[Path], cohort: Cohort, partition: Part
                 )
     if faults:
         raise SpecError(faults)
+    return tuple(notes)
 
 
 def _in_no_set(partition: Partition) -> Ints:

@@ -93,7 +93,8 @@ def divide(spec: RunSpec, cohort: Cohort) -> Partition:
     # The checkpoint of a given model names the patients it has seen
     if spec.given.original is not None:
         divided = divide_for_given(spec, cohort, forget)
-        check_retrained(spec.given.retrained, cohort, divided)
+        on_trust = check_retrained(spec.given.retrained, cohort, divided)
+        divided = replace(divided, notes=(*divided.notes, *on_trust))
         if canaries is not None:
             check_kept_out(canaries, divided, cohort)
         return divided
