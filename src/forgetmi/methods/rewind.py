@@ -69,7 +69,7 @@ class Rewind:
         cost="1 of train_epochs, and as many more as are renewed",
         suits="models trained with withdrawals in mind, with all retained data at hand",
         original=watched(lambda method, task: method.recorder(task), EarlyCheckpoints.load),
-        search={"train_epochs": (4, 6, 8), "decay": (0.35, 0.5)},
+        search={"train_epochs": (None, 4, 8), "decay": (0.35, 0.5)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"predictions"})
     moves: ClassVar[Moves] = "stored weights"

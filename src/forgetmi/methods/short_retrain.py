@@ -49,7 +49,7 @@ class ShortRetrain:
         exact=True,
         cost="1 (train_epochs of them)",
         suits="whoever has all retained data at hand; the yardstick of every other cost",
-        search={"train_epochs": (4, 6, 8)},
+        search={"train_epochs": (None, 4, 8)},
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh"})
     moves: ClassVar[Moves] = "afresh"

@@ -75,7 +75,7 @@ class Undo:
         search={
             "alpha": (0.5, 0.7, 1.0),
             "temperature": (1.0, 2.0, 4.0),
-            "train_epochs": (3, 4, 6),
+            "train_epochs": (None, 3, 6),
         },
     )
     needs: ClassVar[frozenset[Need]] = frozenset({"fresh", "predictions"})
