@@ -1,8 +1,8 @@
 """A wall around what judges a method: while it runs, nothing in the folders of its references can be opened.
 
 Python tells of every file that it opens, those of numpy and torch included; a process that works for a method refuses
-those of the audit. What a library opens in code of its own, as safetensors does with weights, it does not tell: this is a
-wall against mistakes, and no prison for hostile code.
+those of the audit. What a library opens in code of its own, as safetensors does with weights, it does not tell: this is
+a wall against mistakes, not against hostile code.
 """
 
 from __future__ import annotations
