@@ -47,7 +47,7 @@ from pages import command, hardware, put, rows
 # Stages that move: the last block and the head of 18, and the last layer of 7
 FROZEN_IMAGE, FROZEN_TEXT = 16, 6
 PERCENT, RETRAINS, RESAMPLES = 20.0, 3, 1000
-METHODS = ("forget_mi", "calibrated_consensus", "cf_k")
+METHODS = ("forget_mi", "calibrated_consensus", "undo", "cf_k")
 
 # Methods that read every sample as it is, so that it may begin at the first stage that moves
 UNCHANGED_INPUTS = ("cf_k",)
