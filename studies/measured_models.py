@@ -157,13 +157,13 @@ class Study:
         cost = self._cost(name)
         if not cost:
             began = time.process_time()
-            reason = ""
+            reason, model = "", None
             try:
                 model = make()
             except ForgetMIError as error:
                 reason = "; ".join(fault.what for fault in error.faults)
             seconds = time.process_time() - began
-            if not reason:
+            if model is not None:
                 workflow.predict(prepared=self.data, model=model).save(self._path(name))
             cost = {"cpu_seconds": seconds, "reason": reason}
             write_json(self.out / f"{_file(name)}.json", cost)

@@ -218,7 +218,9 @@ def test_the_files_of_the_documentation_name_the_metric_that_is_logged(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```yaml\n(program:.*?)```", page.partition("## Run a sweep")[2], re.DOTALL)
+    blocks = re.findall(
+        r"```yaml\n(program:.*?)```", page.partition("## Run a sweep")[2], re.DOTALL
+    )
     assert len(blocks) == 2
     for block in blocks:
         (tmp_path / "sweep.yaml").write_text(block)

@@ -38,8 +38,8 @@ class Remembered:
     def of_model(self, signals: Signals, key: Hashable, make: Callable[[], T]) -> T:
         """A value of one model's signals, made once; nobody may write to an array."""
 
-        def made() -> T:
-            value = make()
+        def made() -> Any:
+            value: Any = make()
             return read_only(value) if isinstance(value, np.ndarray) else value
 
         return self.once((self._identity(signals), key), made)
