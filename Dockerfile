@@ -26,14 +26,13 @@ RUN apt-get update \
 COPY --from=build /opt/forgetmi /opt/forgetmi
 
 # Give your own number with --user: the key must belong to it and be closed to everybody else
-RUN useradd --uid 10001 --create-home forgetmi && mkdir /work /cohort && chown forgetmi /work
+RUN useradd --uid 10001 --create-home forgetmi && mkdir /runs /cohort && chown forgetmi /runs
 USER forgetmi
-WORKDIR /work
-VOLUME /work
+WORKDIR /runs
+VOLUME /runs
 ENV PATH=/opt/forgetmi/bin:$PATH \
     HOME=/tmp \
-    MPLCONFIGDIR=/tmp/matplotlib \
-    FORGETMI_CACHE=/work/cache \
+    FORGETMI_CACHE=/runs/cache \
     FORGETMI_KEY_FILE=/key \
     HF_HUB_OFFLINE=1 \
     TRANSFORMERS_OFFLINE=1 \

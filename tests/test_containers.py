@@ -44,8 +44,8 @@ def test_every_service_is_closed() -> None:
         assert service["cap_drop"] == ["ALL"]
 
         writable = {one["target"] for one in service["volumes"] if not one.get("read_only")}
-        assert writable == {"/work"}
-        assert {one["target"] for one in service["volumes"]} == {"/cohort", "/key", "/work"}
+        assert writable == {"/runs"}
+        assert {one["target"] for one in service["volumes"]} == {"/cohort", "/key", "/runs"}
 
 
 def test_conda_asks_for_what_the_package_asks_for() -> None:

@@ -103,7 +103,8 @@ class BlockLog:
         # Plain tensors, lists and values
         shards = []
         for by_order in self.blocks:
-            shards.append([[dict(block) for block in own] for own in by_order])
+            shards.append([list(map(dict, own)) for own in by_order])
+
         values = {
             "shard": torch.tensor(self.shard),
             "slice": torch.tensor(self.slice),
@@ -143,7 +144,7 @@ class BlocksUnderWay:
 
     def __init__(self, log: BlockLog) -> None:
         self._log = log
-        self.blocks = [[list(own) for own in by_order] for by_order in log.blocks]
+        self.blocks = [list(map(list, by_order)) for by_order in log.blocks]
         self.epochs: list[dict[str, Any]] = []
 
     def rows(self, shard: int, order: int, last: int) -> Ints:
